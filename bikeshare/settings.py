@@ -1,0 +1,131 @@
+"""Every setting, read once by a door (CLI command, service constructor, component body).
+
+Nothing below a door reads the environment. Names are `BIKESHARE_<FIELD>`; a few follow their vendor's own
+convention (MLFLOW_TRACKING_URI, SLACK_*, PUSHGATEWAY_URL). A misspelt `BIKESHARE_*` variable is an error.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bikeshare.errors import ConfigurationError
+
+PREFIX = "BIKESHARE_"
+
+
+class Settings(BaseSettings):
+    """Where things are and what may differ between the embedded and the cluster profile."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, populate_by_name=True
+    )
+
+    home: Path = Field(default=Path("var"), description="Folder of the embedded profile: store, database, models, logs.")
+    store_url: str = Field(default="", description="Object store: `file:PATH` or `s3://BUCKET/PREFIX`. Empty: HOME/store.")
+    s3_endpoint_url: str = Field(default="", description="S3 endpoint when it is not AWS, e.g. `http://minio:9000`.")
+    database_url: SecretStr = Field(
+        default=SecretStr(""), description="SQLAlchemy URL of the records. Empty: SQLite in HOME."
+    )
+    tracking_uri: str = Field(
+        default="",
+        validation_alias=AliasChoices("MLFLOW_TRACKING_URI", "tracking_uri"),
+        description="MLflow tracking and registry. Empty: SQLite in HOME.",
+    )
+    model_name: str = Field(default="bikeshare", description="Registered model name in MLflow.")
+    pipelines_url: str = Field(
+        default="local:", description="`local:` (kfp.local) or the KFP API, e.g. `http://ml-pipeline.kubeflow:8888`."
+    )
+    pipelines_namespace: str = Field(default="bikeshare", description="Namespace passed to the KFP client.")
+    pipeline_package: Path = Field(
+        default=Path("pipelines/compiled/training.yaml"), description="Compiled pipeline that a request starts."
+    )
+    rollout: Literal["local", "kubernetes"] = Field(default="local", description="How a new version reaches traffic.")
+    namespace: str = Field(default="bikeshare", description="Kubernetes namespace of the predictor Deployments.")
+    clock: str = Field(default="system", description="`system`, or `file:PATH` holding an ISO time (demo, replay).")
+    predictor_url: str = Field(default="http://127.0.0.1:3000", description="Where clients reach the live API.")
+    predictor_port: int = Field(default=3000, ge=1, le=65535, description="Port the predictor (or its front) listens on.")
+    supervisor_port: int = Field(default=3010, ge=1, le=65535, description="Loopback port that steers the local roll-out.")
+    dashboard_url: str = Field(default="http://127.0.0.1:8501", description="Linked from alerts.")
+    model_version: str = Field(default="", description="Version a predictor is pinned to. Empty: the champion.")
+    api_key: SecretStr = Field(default=SecretStr(""), description="When set, the API requires it as `X-API-Key`.")
+    refresh_seconds: float = Field(default=60.0, gt=0, description="How often the predictor refreshes history and level.")
+    spool_max_bytes: int = Field(
+        default=256 * 1024 * 1024, gt=0, description="Disk the prediction log may use while the database is away."
+    )
+    retention_days: int = Field(default=400, gt=0, description="Predictions older than this are deleted.")
+    slack_webhook_url: SecretStr = Field(
+        default=SecretStr(""), validation_alias=AliasChoices("SLACK_WEBHOOK_URL", "slack_webhook_url"),
+        description="Slack incoming webhook. Empty and no bot token: alerts go to the console.",
+    )
+    slack_bot_token: SecretStr = Field(
+        default=SecretStr(""), validation_alias=AliasChoices("SLACK_BOT_TOKEN", "slack_bot_token"),
+        description="Slack bot token; allows threads. Needs SLACK_CHANNEL.",
+    )
+    slack_channel: str = Field(
+        default="", validation_alias=AliasChoices("SLACK_CHANNEL", "slack_channel"), description="Slack channel id.",
+    )
+    slack_api_url: str = Field(
+        default="https://slack.com/api/", validation_alias=AliasChoices("SLACK_API_URL", "slack_api_url"),
+        description="Slack Web API base; another one in tests and in the demo's mock inbox.",
+    )
+    pushgateway_url: str = Field(
+        default="", validation_alias=AliasChoices("PUSHGATEWAY_URL", "pushgateway_url"),
+        description="Where batch jobs push metrics. Empty: a textfile in HOME/metrics.",
+    )
+    environment_name: str = Field(default="embedded", description="Shown in alerts and reports.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if self.slack_bot_token.get_secret_value() and not self.slack_channel:
+            raise ValueError("SLACK_BOT_TOKEN is set but SLACK_CHANNEL is empty: name the channel id")
+        return self
+
+    @property
+    def store(self) -> str:
+        """Object-store URL with the embedded default filled in."""
+        return self.store_url or f"file:{self.home.absolute() / 'store'}"
+
+    @property
+    def database(self) -> str:
+        """Records URL with the embedded default filled in."""
+        return self.database_url.get_secret_value() or f"sqlite:///{self.home.absolute() / 'records.db'}"
+
+    @property
+    def tracking(self) -> str:
+        """MLflow URI with the embedded default filled in."""
+        return self.tracking_uri or f"sqlite:///{self.home.absolute() / 'mlflow.db'}"
+
+    def to_environment(self) -> dict[str, str]:
+        """Variables that give a child process exactly these settings."""
+        variables: dict[str, str] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value == field.get_default(call_default_factory=True):
+                continue
+            alias = field.validation_alias
+            key = str(alias.choices[0]) if isinstance(alias, AliasChoices) else PREFIX + name.upper()
+            if isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            variables[key] = str(value.absolute()) if name == "home" else str(value)
+        return variables
+
+
+def load_settings() -> Settings:
+    """Read the environment; raises ConfigurationError naming every wrong or unknown variable."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(key for key in os.environ if key.startswith(PREFIX) and key.split("__")[0] not in known)
+    if unknown:
+        raise ConfigurationError(
+            f"unknown setting {', '.join(unknown)}: check the spelling; docs/configuration.md lists all of them"
+        )
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']} (got {item['input']!r})"
+            if item["type"] != "value_error" else item["msg"] for item in error.errors()
+        )
+        raise ConfigurationError(f"settings are wrong: {problems}") from error
