@@ -1,0 +1,59 @@
+PYTHON ?= python3
+BIN := .venv/bin
+export BENTOML_DO_NOT_TRACK := True
+export DO_NOT_TRACK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up drill replay test test-fast check benchmark benchmark-monitor compile lock clean
+
+help:  ## Show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.installed  ## Create .venv with the locked dependencies
+
+.venv/.installed: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+	  || { echo "Python 3.11 or 3.12 is needed, $(PYTHON) is $$($(PYTHON) --version): make PYTHON=python3.11 ..."; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup  ## Play the whole loop on real history (about three minutes)
+	$(BIN)/bikeshare demo
+
+up: setup  ## Play the demo, then keep everything running for exploration (Ctrl-C ends it)
+	$(BIN)/bikeshare demo --keep
+
+drill: setup  ## Break things on purpose and check every reaction
+	$(BIN)/bikeshare drill all
+
+replay: setup  ## Replay all of 2012 and write benchmarks/replay.md
+	$(BIN)/bikeshare replay --write benchmarks/replay.md
+
+test: check  ## Everything CI runs: static checks, then all tests with coverage of the core
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml
+	$(BIN)/coverage report --include='bikeshare/core/*' --fail-under=95
+
+test-fast: setup  ## Unit tests only (seconds)
+	$(BIN)/python -m pytest tests/unit -q
+
+check: setup  ## Lint, format, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmark: setup  ## Rolling-origin backtest over 2012; writes benchmarks/accuracy.md
+	$(BIN)/python -m benchmarks.accuracy
+
+benchmark-monitor: setup  ## Cost of the monitor over a million and ten million rows; writes benchmarks/monitor.md
+	$(BIN)/python -m benchmarks.monitor
+
+compile: setup  ## Compile the pipeline to pipelines/compiled/
+	$(BIN)/bikeshare pipeline compile
+
+lock: setup  ## Re-resolve all dependencies into requirements/*.txt
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/lock.sh
+
+clean:  ## Remove everything that can be made again
+	rm -rf .venv var build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage coverage.xml

@@ -1,0 +1,35 @@
+"""Shared by all tests: a home that is nobody's, and real history loaded once."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _no_leaking_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own BIKESHARE_* variables must not change what a test sees."""
+    vendor = ("MLFLOW_TRACKING_URI", "SLACK_WEBHOOK_URL", "SLACK_BOT_TOKEN", "SLACK_CHANNEL", "PUSHGATEWAY_URL")
+    for name in list(os.environ):
+        if name.startswith("BIKESHARE_") or name in vendor:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def history() -> pd.DataFrame:
+    """All 17,379 real observations in physical units; do not modify, copy."""
+    from bikeshare.core.observations import load_uci
+
+    return load_uci((ROOT / "data" / "hour.csv.gz").read_bytes())
