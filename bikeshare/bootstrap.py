@@ -103,8 +103,12 @@ def wire_notifier(settings: Settings, records: Records) -> Notifier:
     webhook, token = settings.slack_webhook_url.get_secret_value(), settings.slack_bot_token.get_secret_value()
     if webhook or token:
         return SlackNotifier(
-            records, webhook_url=webhook, bot_token=token, channel=settings.slack_channel,
-            api_url=settings.slack_api_url, environment=settings.environment_name,
+            records,
+            webhook_url=webhook,
+            bot_token=token,
+            channel=settings.slack_channel,
+            api_url=settings.slack_api_url,
+            environment=settings.environment_name,
         )
     return ConsoleNotifier(records, settings.home.absolute() / "alerts.jsonl", stream=sys.stderr)
 
@@ -123,6 +127,8 @@ def wire_telemetry(settings: Settings, records: Records, *, job: str) -> Telemet
     from bikeshare.adapters.telemetry import PrometheusTelemetry
 
     return PrometheusTelemetry(
-        job=job, pushgateway_url=settings.pushgateway_url,
-        textfile=settings.home.absolute() / "metrics" / f"{job}.prom", records=records,
+        job=job,
+        pushgateway_url=settings.pushgateway_url,
+        textfile=settings.home.absolute() / "metrics" / f"{job}.prom",
+        records=records,
     )

@@ -167,8 +167,13 @@ class Records(Protocol):
         ...
 
     def iter_predictions(
-        self, start: datetime, end: datetime, *, by: Literal["timestamp", "predicted_at"] = "timestamp",
-        batch_rows: int = 65_536, columns: Sequence[str] | None = None,
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        by: Literal["timestamp", "predicted_at"] = "timestamp",
+        batch_rows: int = 65_536,
+        columns: Sequence[str] | None = None,
     ) -> Iterator[pd.DataFrame]:
         """Stream predictions in bounded memory (server-side cursor), ordered by nothing in particular."""
         ...
@@ -193,8 +198,14 @@ class Records(Protocol):
         """Write an intent; False when one with this key exists already (then do not start a run)."""
         ...
 
-    def close_intent(self, run_key: str, *, run_id: str | None = None, outcome: str | None = None,
-                     finished_at: datetime | None = None) -> None:
+    def close_intent(
+        self,
+        run_key: str,
+        *,
+        run_id: str | None = None,
+        outcome: str | None = None,
+        finished_at: datetime | None = None,
+    ) -> None:
         """Add what became known: the run id, later the outcome."""
         ...
 
@@ -246,15 +257,25 @@ class ModelRegistry(Protocol):
     """Tracking and registry. Aliases: `champion`, `challenger`, `previous`."""
 
     def log_run(
-        self, *, run_name: str, params: Mapping[str, Any], metrics: Mapping[str, float],
-        tags: Mapping[str, str], artifacts: Path | None = None,
+        self,
+        *,
+        run_name: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        artifacts: Path | None = None,
     ) -> str:
         """Record one training run (adopting MLFLOW_RUN_ID if set) and return its id."""
         ...
 
     def log_to_run(
-        self, run_id: str, *, metrics: Mapping[str, float] | None = None, tags: Mapping[str, str] | None = None,
-        artifacts: Path | None = None, artifact_path: str | None = None,
+        self,
+        run_id: str,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifacts: Path | None = None,
+        artifact_path: str | None = None,
         table: tuple[str, pd.DataFrame] | None = None,
     ) -> None:
         """Add to a finished or running run."""
@@ -390,8 +411,9 @@ class Rollouts(Protocol):
 class DriftReporter(Protocol):
     """Explains, never judges: writes the Evidently report and returns its raw verdict."""
 
-    def write(self, current: pd.DataFrame, reference: pd.DataFrame, directory: Path, *,
-              title: str, verdict: Mapping[str, Any]) -> Mapping[str, Any]:
+    def write(
+        self, current: pd.DataFrame, reference: pd.DataFrame, directory: Path, *, title: str, verdict: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
         """Write `report.html` and `report.json` into `directory`; return per-column raw scores and drifted share."""
         ...
 

@@ -23,8 +23,12 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, populate_by_name=True
     )
 
-    home: Path = Field(default=Path("var"), description="Folder of the embedded profile: store, database, models, logs.")
-    store_url: str = Field(default="", description="Object store: `file:PATH` or `s3://BUCKET/PREFIX`. Empty: HOME/store.")
+    home: Path = Field(
+        default=Path("var"), description="Folder of the embedded profile: store, database, models, logs."
+    )
+    store_url: str = Field(
+        default="", description="Object store: `file:PATH` or `s3://BUCKET/PREFIX`. Empty: HOME/store."
+    )
     s3_endpoint_url: str = Field(default="", description="S3 endpoint when it is not AWS, e.g. `http://minio:9000`.")
     database_url: SecretStr = Field(
         default=SecretStr(""), description="SQLAlchemy URL of the records. Empty: SQLite in HOME."
@@ -46,33 +50,45 @@ class Settings(BaseSettings):
     namespace: str = Field(default="bikeshare", description="Kubernetes namespace of the predictor Deployments.")
     clock: str = Field(default="system", description="`system`, or `file:PATH` holding an ISO time (demo, replay).")
     predictor_url: str = Field(default="http://127.0.0.1:3000", description="Where clients reach the live API.")
-    predictor_port: int = Field(default=3000, ge=1, le=65535, description="Port the predictor (or its front) listens on.")
-    supervisor_port: int = Field(default=3010, ge=1, le=65535, description="Loopback port that steers the local roll-out.")
+    predictor_port: int = Field(
+        default=3000, ge=1, le=65535, description="Port the predictor (or its front) listens on."
+    )
+    supervisor_port: int = Field(
+        default=3010, ge=1, le=65535, description="Loopback port that steers the local roll-out."
+    )
     dashboard_url: str = Field(default="http://127.0.0.1:8501", description="Linked from alerts.")
     model_version: str = Field(default="", description="Version a predictor is pinned to. Empty: the champion.")
     api_key: SecretStr = Field(default=SecretStr(""), description="When set, the API requires it as `X-API-Key`.")
-    refresh_seconds: float = Field(default=60.0, gt=0, description="How often the predictor refreshes history and level.")
+    refresh_seconds: float = Field(
+        default=60.0, gt=0, description="How often the predictor refreshes history and level."
+    )
     spool_max_bytes: int = Field(
         default=256 * 1024 * 1024, gt=0, description="Disk the prediction log may use while the database is away."
     )
     retention_days: int = Field(default=400, gt=0, description="Predictions older than this are deleted.")
     slack_webhook_url: SecretStr = Field(
-        default=SecretStr(""), validation_alias=AliasChoices("SLACK_WEBHOOK_URL", "slack_webhook_url"),
+        default=SecretStr(""),
+        validation_alias=AliasChoices("SLACK_WEBHOOK_URL", "slack_webhook_url"),
         description="Slack incoming webhook. Empty and no bot token: alerts go to the console.",
     )
     slack_bot_token: SecretStr = Field(
-        default=SecretStr(""), validation_alias=AliasChoices("SLACK_BOT_TOKEN", "slack_bot_token"),
+        default=SecretStr(""),
+        validation_alias=AliasChoices("SLACK_BOT_TOKEN", "slack_bot_token"),
         description="Slack bot token; allows threads. Needs SLACK_CHANNEL.",
     )
     slack_channel: str = Field(
-        default="", validation_alias=AliasChoices("SLACK_CHANNEL", "slack_channel"), description="Slack channel id.",
+        default="",
+        validation_alias=AliasChoices("SLACK_CHANNEL", "slack_channel"),
+        description="Slack channel id.",
     )
     slack_api_url: str = Field(
-        default="https://slack.com/api/", validation_alias=AliasChoices("SLACK_API_URL", "slack_api_url"),
+        default="https://slack.com/api/",
+        validation_alias=AliasChoices("SLACK_API_URL", "slack_api_url"),
         description="Slack Web API base; another one in tests and in the demo's mock inbox.",
     )
     pushgateway_url: str = Field(
-        default="", validation_alias=AliasChoices("PUSHGATEWAY_URL", "pushgateway_url"),
+        default="",
+        validation_alias=AliasChoices("PUSHGATEWAY_URL", "pushgateway_url"),
         description="Where batch jobs push metrics. Empty: a textfile in HOME/metrics.",
     )
     environment_name: str = Field(default="embedded", description="Shown in alerts and reports.")
@@ -126,6 +142,8 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']} (got {item['input']!r})"
-            if item["type"] != "value_error" else item["msg"] for item in error.errors()
+            if item["type"] != "value_error"
+            else item["msg"]
+            for item in error.errors()
         )
         raise ConfigurationError(f"settings are wrong: {problems}") from error

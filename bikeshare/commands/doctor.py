@@ -34,12 +34,24 @@ def examine() -> list[Finding]:
 
     findings: list[Finding] = []
     python = ".".join(str(part) for part in sys.version_info[:3])
-    findings.append(Finding("python", (3, 11) <= sys.version_info[:2] < (3, 13), python,
-                            "install Python 3.11 or 3.12 and run `make setup` again"))
+    findings.append(
+        Finding(
+            "python",
+            (3, 11) <= sys.version_info[:2] < (3, 13),
+            python,
+            "install Python 3.11 or 3.12 and run `make setup` again",
+        )
+    )
     pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     memory_gib = pages * page_bytes / 2**30
-    findings.append(Finding("memory", memory_gib >= 3.5, f"{memory_gib:.1f} GiB",
-                            "the loop peaks near 2 GiB; 4 GiB leaves room for the rest"))
+    findings.append(
+        Finding(
+            "memory",
+            memory_gib >= 3.5,
+            f"{memory_gib:.1f} GiB",
+            "the loop peaks near 2 GiB; 4 GiB leaves room for the rest",
+        )
+    )
     free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
     findings.append(Finding("disk", free_gib >= 2, f"{free_gib:.0f} GiB free", "free 2 GiB for models and reports"))
     for package in ("kfp", "mlflow", "bentoml", "evidently", "scikit-learn", "onnxruntime", "slack-sdk"):
