@@ -1,0 +1,166 @@
+"""Between frames and rows: observations, predictions, and truth beside what was served."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, Select, String, and_, delete, func, select, type_coerce
+
+from bikeshare.adapters.records.database import Database
+from bikeshare.adapters.records.tables import observations, predictions
+from bikeshare.core.observations import COLUMNS, conform
+from bikeshare.errors import DataError
+from bikeshare.ports import PredictionRow
+
+_FIELDS = tuple(field.name for field in fields(PredictionRow))
+_TIMES = {"timestamp", "predicted_at"}
+_FLAGS = {"is_holiday", "degraded"}
+_LABELLED = ("timestamp", "demand", "prediction", "lower_80", "upper_80", "lower_95", "upper_95", "model_version",
+             "degraded", "n")
+
+
+class FrameRows:
+    """The part of `Records` that speaks in frames."""
+
+    _db: Database
+
+    def upsert_observations(self, frame: pd.DataFrame) -> int:
+        """Insert or replace observations by timestamp; DataError when a value is missing or a row repeats."""
+        typed = conform(frame)
+        _refuse_holes(typed)
+        columns = [_texts(typed["timestamp"], self._db.is_sqlite)]
+        for name in COLUMNS[1:]:
+            values = typed[name].astype(object).where(typed[name].notna(), None)
+            columns.append(values.tolist())
+        rows = list(zip(*columns, strict=True))
+        updates = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
+        if rows:
+            self._db.write(lambda connection: self._db.bulk_insert(
+                connection, observations, COLUMNS, rows, f"(timestamp) DO UPDATE SET {updates}"
+            ))
+        return len(rows)
+
+    def observations(self, start: datetime | None = None, end: datetime | None = None) -> pd.DataFrame:
+        """Observations with start <= timestamp < end, ordered, contract columns and dtypes."""
+        query = self._select(observations.c[name] for name in COLUMNS).order_by(observations.c.timestamp)
+        if start is not None:
+            query = query.where(observations.c.timestamp >= start)
+        if end is not None:
+            query = query.where(observations.c.timestamp < end)
+        return conform(_frame(COLUMNS, self._db.read(lambda connection: connection.execute(query).fetchall())))
+
+    def latest_observation(self) -> datetime | None:
+        """Timestamp of the newest observation."""
+        query = select(func.max(observations.c.timestamp))
+        return self._db.read(lambda connection: connection.execute(query).scalar())
+
+    def insert_predictions(self, rows: Sequence[PredictionRow]) -> int:
+        """Insert predictions, ignoring ones already stored; return how many were new."""
+        if not rows:
+            return 0
+        values: list[tuple[Any, ...]] = [tuple(getattr(row, name) for name in _FIELDS) for row in rows]
+        if self._db.is_sqlite:
+            places = [index for index, name in enumerate(_FIELDS) if name in _TIMES]
+            values = [_with_text_times(row, places) for row in values]
+        return self._db.write(lambda connection: self._db.bulk_insert(
+            connection, predictions, _FIELDS, values, "(request_id, position) DO NOTHING"
+        ))
+
+    def iter_predictions(
+        self, start: datetime, end: datetime, *, by: Literal["timestamp", "predicted_at"] = "timestamp",
+        batch_rows: int = 65_536, columns: Sequence[str] | None = None,
+    ) -> Iterator[pd.DataFrame]:
+        """Stream predictions with start <= `by` < end as frames of at most `batch_rows` rows."""
+        names = tuple(columns) if columns is not None else _FIELDS
+        unknown = [name for name in names if name not in _FIELDS]
+        if unknown:
+            raise DataError(f"predictions have no column {unknown[0]!r}: choose from {list(_FIELDS)}")
+        moment = predictions.c[by]
+        query = self._select(predictions.c[name] for name in names).where(moment >= start, moment < end)
+        with self._db.stream() as connection:
+            result = connection.execution_options(stream_results=True, yield_per=batch_rows).execute(query)
+            for rows in result.partitions(batch_rows):
+                yield _frame(names, rows)
+
+    def labelled(self, start: datetime, end: datetime, *, model_version: str | None = None) -> pd.DataFrame:
+        """Truth beside the latest prediction of each hour with start <= timestamp < end, ordered by hour."""
+        p, o = predictions.c, observations.c
+        served = select(
+            p.timestamp, p.demand.label("prediction"), p.lower_80, p.upper_80, p.lower_95, p.upper_95,
+            p.model_version, p.degraded,
+            func.count().over(partition_by=p.timestamp).label("n"),
+            func.row_number().over(
+                partition_by=p.timestamp, order_by=(p.predicted_at.desc(), p.request_id.desc(), p.position.desc())
+            ).label("place"),
+        ).where(p.timestamp >= start, p.timestamp < end)
+        if model_version is not None:
+            served = served.where(p.model_version == model_version)
+        last = served.subquery()
+        names = [last.c[name] if name in last.c else o[name] for name in _LABELLED]
+        query = self._select(names).select_from(
+            last.join(observations, and_(o.timestamp == last.c.timestamp, last.c.place == 1))
+        ).order_by(last.c.timestamp)
+        frame = _frame(_LABELLED, self._db.read(lambda connection: connection.execute(query).fetchall()))
+        return frame.astype({"demand": "int64", "n": "int64"})
+
+    def delete_predictions_before(self, moment: datetime) -> int:
+        """Retention: remove predictions made before `moment`, return how many."""
+        query = delete(predictions).where(predictions.c.predicted_at < moment)
+
+        def work(connection: Connection) -> int:
+            return int(connection.execute(query).rowcount)
+
+        return self._db.write(work)
+
+    def _select(self, columns: Any) -> Select[Any]:
+        """SELECT with times left as SQLite's text: numpy parses a column of them faster than Python each one."""
+        if not self._db.is_sqlite:
+            return select(*columns)
+        return select(*(type_coerce(c, String).label(c.name) if c.name in _TIMES else c for c in columns))
+
+
+def _frame(names: Sequence[str], rows: Sequence[Any]) -> pd.DataFrame:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    data: dict[str, Any] = {}
+    for name, values in zip(names, columns, strict=True):
+        if name in _TIMES:
+            data[name] = np.array(values, dtype="datetime64[us]").astype("datetime64[ns]")
+        elif name in _FLAGS:
+            data[name] = np.array(values, dtype=bool)
+        elif name in {"weather", "model_version", "request_id", "features_hash", "source"}:
+            data[name] = np.array(values, dtype=object)
+        elif name == "position":
+            data[name] = np.array(values, dtype="int64")
+        else:
+            data[name] = np.array(values, dtype="float64")
+    return pd.DataFrame(data)
+
+
+def _refuse_holes(frame: pd.DataFrame) -> None:
+    for name in COLUMNS:
+        if name not in ("casual", "registered") and frame[name].isna().any():
+            row = int(np.flatnonzero(frame[name].isna())[0])
+            raise DataError(f"column {name!r}, hour {frame['timestamp'].iloc[row]}: empty; drop the row or fill it")
+    if frame["timestamp"].duplicated().any():
+        hour = frame["timestamp"][frame["timestamp"].duplicated()].iloc[0]
+        raise DataError(f"hour {hour} occurs twice: keep one row per hour")
+
+
+def _texts(times: pd.Series, as_text: bool) -> list[Any]:
+    moments = pd.DatetimeIndex(times).to_pydatetime()
+    return [_text(moment) for moment in moments] if as_text else list(moments)
+
+
+def _with_text_times(row: tuple[Any, ...], places: Sequence[int]) -> tuple[Any, ...]:
+    changed = list(row)
+    for place in places:
+        changed[place] = _text(row[place])
+    return tuple(changed)
+
+
+def _text(moment: datetime) -> str:
+    """How SQLAlchemy stores a DateTime in SQLite: with microseconds, so that text order is time order."""
+    return moment.isoformat(sep=" ", timespec="microseconds")
