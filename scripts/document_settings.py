@@ -42,9 +42,7 @@ def document() -> str:
     for variable, name, default in policies:
         summary = (type(default).__doc__ or "").strip().splitlines()[0]
         names = [item.name for item in fields(default)]
-        lines.append(
-            POLICY_HEADER.format(name=name, title=summary, prefix=variable, example=names[0].upper())
-        )
+        lines.append(POLICY_HEADER.format(name=name, title=summary, prefix=variable, example=names[0].upper()))
         described = _attribute_docs(type(default).__doc__ or "")
         lines += [f"| `{item}` | `{getattr(default, item)}` | {described.get(item, '')} |\n" for item in names]
     return "".join(lines)

@@ -57,7 +57,7 @@ def demand_scaled(frame: pd.DataFrame, start: datetime, end: datetime, factor: f
     for column in ("casual", "registered"):
         changed.loc[rows, column] = (frame.loc[rows, column] * factor).round()
     changed["demand"] = changed["casual"] + changed["registered"]
-    return changed
+    return changed.astype(frame.dtypes)
 
 
 def late_commute(frame: pd.DataFrame, start: datetime, end: datetime, hours: int = 2) -> pd.DataFrame:
@@ -79,4 +79,4 @@ def late_commute(frame: pd.DataFrame, start: datetime, end: datetime, hours: int
         quiet = indexed[column].reindex(frame.loc[early, "timestamp"].dt.normalize() + pd.Timedelta(hours=4))
         changed.loc[early, column] = quiet.fillna(1).to_numpy()
     changed["demand"] = changed["casual"] + changed["registered"]
-    return changed
+    return changed.astype(frame.dtypes)

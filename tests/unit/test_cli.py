@@ -1,0 +1,59 @@
+"""The command line starts light, names its topics, and turns our errors into exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bikeshare import cli
+from bikeshare.errors import DataError, Unavailable
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bikeshare", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_starting_the_cli_imports_nothing_heavy() -> None:
+    heavy = "pandas numpy sklearn mlflow evidently kfp bentoml sqlalchemy boto3 onnxruntime pandera".split()
+    code = f"import sys, bikeshare.cli; print([m for m in {heavy!r} if m in sys.modules])"
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert seen.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("topic", list(cli.TOPICS))
+def test_every_topic_prints_its_help_without_heavy_imports(topic: str) -> None:
+    code = (
+        "import sys\nfrom bikeshare import cli\n"
+        "try:\n    cli.main(sys.argv[1:])\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('HEAVY', [m for m in ('pandas', 'sklearn', 'mlflow', 'evidently', 'kfp') if m in sys.modules])"
+    )
+    seen = subprocess.run([sys.executable, "-c", code, topic, "--help"], capture_output=True, text=True, check=False)
+
+    assert seen.returncode == 0, seen.stderr
+    assert "Usage" in seen.stdout
+    assert seen.stdout.strip().endswith("HEAVY []")
+
+
+def test_unknown_command_exits_2_and_names_it() -> None:
+    seen = run("retrain-now")
+
+    assert seen.returncode == 2
+    assert "retrain-now" in seen.stderr
+
+
+@pytest.mark.parametrize(("error", "code"), [(DataError("bad rows"), 2), (Unavailable("database away"), 1)])
+def test_errors_become_one_line_and_their_exit_code(
+    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "get_command", lambda _: type("Failing", (), {"main": staticmethod(fail)}))
+    with pytest.raises(SystemExit) as end:
+        cli.main([])
+
+    assert end.value.code == code
+    assert capsys.readouterr().err == f"bikeshare: {error}\n"
