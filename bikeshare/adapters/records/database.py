@@ -31,9 +31,9 @@ class Database:
         try:
             parsed = make_url(url)
         except ArgumentError as error:
-            raise ConfigurationError("the records URL is not an SQLAlchemy URL like sqlite:///var/records.db") from error
+            raise ConfigurationError("the records URL is not a URL like sqlite:///var/records.db") from error
         backend = parsed.get_backend_name()
-        if backend == "postgres" or backend == "postgresql":
+        if backend in {"postgres", "postgresql"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
         elif backend != "sqlite":
             raise ConfigurationError(f"records cannot live in {backend!r}: use sqlite:/// or postgresql://")
@@ -44,7 +44,8 @@ class Database:
                 raise ConfigurationError("records need a file: sqlite:////absolute/path/records.db")
             self._file: Path | None = Path(parsed.database)
             self.engine = create_engine(
-                parsed, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False}, pool_size=5, max_overflow=20
+                parsed, pool_size=5, max_overflow=20,
+                connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
             )
             _prepare_sqlite(self.engine)
         else:

@@ -23,9 +23,8 @@ class JournalRows:
         """Insert or update a decision by id."""
         values = {**record.__dict__, "evidence": json.dumps(dict(record.evidence), default=str)}
         query = self._insert(decisions).values(values)
-        query = query.on_conflict_do_update(
-            index_elements=["decision_id"], set_={name: query.excluded[name] for name in values if name != "decision_id"}
-        )
+        changes = {name: query.excluded[name] for name in values if name != "decision_id"}
+        query = query.on_conflict_do_update(index_elements=["decision_id"], set_=changes)
         self._db.write(lambda connection: connection.execute(query))
 
     def decisions(self, since: datetime | None = None, *, limit: int | None = None) -> Sequence[DecisionRecord]:
