@@ -43,7 +43,7 @@ def load_uci(source: Path | str | bytes) -> pd.DataFrame:
         DataError: not a UCI file, truncated, or a value out of its range.
     """
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    raw = read_csv(_gunzip(data))
+    raw = read_csv(data)
     missing = [name for name in _UCI_COLUMNS if name not in raw.columns]
     if missing:
         raise DataError(f"not a UCI hour.csv: column {missing[0]!r} is missing (found {list(raw.columns)[:20]})")
@@ -144,12 +144,13 @@ def gaps(timestamps: pd.Series) -> tuple[Gap, ...]:
     )
 
 
-def read_csv(data: bytes) -> pd.DataFrame:
-    """Parse CSV bytes with every cell as text (so that a message can show what was written).
+def read_csv(data: bytes, separator: str = ",") -> pd.DataFrame:
+    """Parse CSV bytes (plain or gzip) with every cell as text (so that a message can show what was written).
 
     Raises:
         DataError: empty, not UTF-8, binary, or rows of unequal length (a truncated last line included).
     """
+    data = _gunzip(data)
     if not data.strip():
         raise DataError("the file is empty: expected a CSV with a header line")
     try:
@@ -157,7 +158,7 @@ def read_csv(data: bytes) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 text at byte {error.start}: save the file as UTF-8 CSV or Parquet") from error
     try:
-        frame = pd.read_csv(io.StringIO(text), dtype=str, index_col=False)
+        frame = pd.read_csv(io.StringIO(text), dtype=str, index_col=False, sep=separator)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
         raise DataError(f"not a well-formed CSV: {str(error).strip()}") from error
     if frame.empty:
