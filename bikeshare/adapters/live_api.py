@@ -1,0 +1,48 @@
+"""The predictor's HTTP API as a client sees it (standard library only)."""
+
+import http.client
+import time
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from bikeshare.core.rollout import LiveAnswer
+from bikeshare.errors import Unavailable
+
+_ATTEMPTS = 2
+"""The server may have closed an idle connection: ask once more on a fresh one."""
+
+
+class HttpApi:
+    """Requests to one base URL over one kept connection; not for several threads."""
+
+    def __init__(self, url: str, *, api_key: str = "", timeout_seconds: float = 30.0) -> None:
+        """Remember where to connect; nothing is sent yet."""
+        parts = urlsplit(url)
+        self._url = url
+        self._prefix = parts.path.rstrip("/")
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=timeout_seconds)
+        self._headers = {"X-API-Key": api_key} if api_key else {}
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> LiveAnswer:
+        """One exchange; raises Unavailable when nobody answers."""
+        sent = {**self._headers, **(headers or {})}
+        for attempt in range(1, _ATTEMPTS + 1):
+            started = time.perf_counter()
+            try:
+                self._connection.request(method, self._prefix + path, body, sent)
+                answer = self._connection.getresponse()
+                content = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self._connection.close()
+                if attempt == _ATTEMPTS:
+                    raise Unavailable(f"{self._url}{path} did not answer: {error!r}") from error
+                continue
+            return LiveAnswer(answer.status, content, time.perf_counter() - started)
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()

@@ -1,0 +1,248 @@
+"""Bring a packaged version to live traffic, or leave everything as it was.
+
+canary → golden rows → latency and errors → promote → aliases; any failure: canary removed, aliases untouched, the
+version tagged `rejected` with the reason, an alert.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Protocol
+
+import pandas as pd
+
+from bikeshare.core.alerts import Alert
+from bikeshare.core.batch import WeatherBatch
+from bikeshare.core.forecasting import Forecaster
+from bikeshare.core.rollout import (
+    ANSWERS,
+    DEFAULT_ROLLOUT,
+    Judgement,
+    LiveAnswer,
+    RolloutPolicy,
+    golden_rows,
+    judge_golden,
+    judge_probes,
+)
+from bikeshare.errors import BikeshareError, RolloutRefused, Unavailable
+from bikeshare.ports import CheckResult, Ports, RolloutResult
+from bikeshare.steps.snapshot import build_snapshot, recent_observations
+
+JSON = {"Content-Type": "application/json"}
+WHAT_IF = {**JSON, "X-What-If": "true"}
+"""Probes are answered like any request, but they are no forecasts of anybody: they stay out of the prediction log."""
+
+
+class LiveApi(Protocol):
+    """The predictor's HTTP API under one base URL."""
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> LiveAnswer:
+        """One exchange; raises Unavailable when nobody answers."""
+        ...
+
+
+Connect = Callable[[str], LiveApi]
+"""Base URL -> client; doors pass `bikeshare.adapters.live_api.HttpApi` with the API key."""
+
+
+def roll_out(
+    ports: Ports, version: str, forecaster: Forecaster, now: datetime, *, connect: Connect,
+    policy: RolloutPolicy = DEFAULT_ROLLOUT,
+) -> RolloutResult:
+    """Start a version beside the serving one, check it, and switch.
+
+    Args:
+        ports: Collaborators; rollouts, records, registry and notifier are used.
+        version: Packaged version.
+        forecaster: The version's own forecaster, loaded from its artifact: the offline side of the comparison.
+        now: The clock's time, for the alert.
+        connect: Makes a client of the canary's URL.
+        policy: Limits.
+
+    Returns:
+        What was done; `accepted` is False when a check failed and everything was left as it was.
+
+    Raises:
+        Unavailable: the supervisor, the records or the registry did not answer; the canary was removed.
+    """
+    previous = ports.rollouts.serving_version()
+    promoted = False
+    checks: list[Judgement] = []
+    try:
+        try:
+            url = ports.rollouts.start_canary(version)
+        except RolloutRefused as error:
+            checks.append(Judgement("canary", False, str(error)))
+        else:
+            checks.append(Judgement("canary", True, f"ready at {url}"))
+            checks.extend(_examine(ports, connect(url), version, forecaster, policy))
+        if all(check.passed for check in checks):
+            ports.rollouts.promote_canary(version)
+            promoted = True
+    finally:
+        if not promoted:
+            ports.rollouts.abort_canary(version)
+    if not promoted:
+        return _reject(ports, version, previous, checks, now)
+    move_aliases(ports, version)
+    ports.registry.tag(version, {"rollout": "serving", "rollout_at": now.isoformat()})
+    return _result(version, previous, True, "all checks passed", checks)
+
+
+def roll_back(ports: Ports, now: datetime, reason: str, *, to: str | None = None) -> RolloutResult:
+    """Serve the alias `previous` (or `to`) again and swap the aliases; golden rows are not repeated.
+
+    Raises:
+        RolloutRefused: there is no previous version, or it does not become ready; what serves is untouched.
+    """
+    failed = ports.rollouts.serving_version()
+    champion = ports.registry.version_of("champion")
+    target = to or ports.registry.version_of("previous")
+    if target is None:
+        raise RolloutRefused("there is no previous version to return to: the first one cannot be rolled back")
+    if target != failed:
+        ports.rollouts.start_canary(target)
+        try:
+            ports.rollouts.promote_canary(target)
+        except BikeshareError:
+            ports.rollouts.abort_canary(target)
+            raise
+    ports.registry.set_alias("champion", target)
+    if champion is not None and champion != target:
+        ports.registry.set_alias("previous", champion)
+        ports.registry.tag(champion, {"rollout": "rolled_back", "rollout_reason": reason[:250]})
+    ports.registry.tag(target, {"rollout": "serving", "rollout_at": now.isoformat()})
+    ports.notifier.send(Alert(
+        kind="rolled_back", key=f"rolled_back:{champion}:{target}:{now:%Y-%m-%dT%H}", incident=f"rollout:{champion}",
+        title=f"Version {target} serves again instead of {champion or failed}.", reason=reason,
+        action=f"Traffic and the champion alias returned to version {target}.", at=now,
+        command="bikeshare registry list",
+    ))
+    return RolloutResult(target, failed, True, reason)
+
+
+def move_aliases(ports: Ports, version: str) -> None:
+    """Champion becomes this version, the old champion `previous`; safe to repeat."""
+    champion = ports.registry.version_of("champion")
+    if champion is not None and champion != version:
+        ports.registry.set_alias("previous", champion)
+    ports.registry.set_alias("champion", version)
+    if ports.registry.version_of("challenger") == version:
+        ports.registry.delete_alias("challenger")
+
+
+def instance(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """One row of a frame as an API instance."""
+    values = {name: row[name] for name in ("temp_c", "feels_like_c", "humidity_pct", "windspeed_kmh")}
+    return {
+        "timestamp": row["timestamp"].isoformat(timespec="minutes"),
+        **{name: float(value) for name, value in values.items()}, "weather": str(row["weather"]),
+    }
+
+
+def ask(api: LiveApi, rows: pd.DataFrame, headers: Mapping[str, str] = WHAT_IF) -> tuple[LiveAnswer, dict[str, Any]]:
+    """Send rows to /predict; the parsed body is empty unless the answer is 200."""
+    body = json.dumps({"instances": [instance(row) for row in rows.to_dict("records")]}).encode()
+    answer = api.call("POST", "/predict", body, headers)
+    return answer, json.loads(answer.body) if answer.status == 200 else {}
+
+
+def compare_golden(
+    ports: Ports, api: LiveApi, version: str, forecaster: Forecaster, policy: RolloutPolicy
+) -> Judgement:
+    """Live answers against the artifact's own, on the same history.
+
+    The live snapshot names its moment and its newest label; the offline one is built for the same. When it moves
+    between the questions (a new hour, new labels), the comparison is made again.
+    """
+    verdict = Judgement("golden rows", False, "no comparison was possible")
+    for _ in range(policy.golden_attempts):
+        before = _snapshot_state(api)
+        if before is None:
+            return Judgement("golden rows", False, "/-/state names no snapshot")
+        as_of = datetime.fromisoformat(before["as_of"])
+        observations = recent_observations(forecaster, ports.records, as_of)
+        rows = golden_rows(observations, as_of, policy)
+        answer, body = ask(api, rows)
+        if answer.status != 200:
+            return Judgement("golden rows", False, f"/predict answered {answer.status}: {answer.body[:300]!r}")
+        snapshot = build_snapshot(
+            forecaster, ports.records, version, as_of, keep_levels=False, observations=observations
+        )
+        offline = forecaster.predict(WeatherBatch.from_frame(rows), snapshot, as_of)
+        verdict = judge_golden({name: getattr(offline, name) for name in ANSWERS}, body["predictions"], policy)
+        if body["model_version"] != version:
+            return Judgement("golden rows", False, f"version {body['model_version']} answered instead of {version}")
+        if verdict.passed or _same_snapshot(before, _snapshot_state(api)):
+            return verdict
+    return verdict
+
+
+def _examine(
+    ports: Ports, api: LiveApi, version: str, forecaster: Forecaster, policy: RolloutPolicy
+) -> list[Judgement]:
+    try:
+        golden = compare_golden(ports, api, version, forecaster, policy)
+        if not golden.passed:
+            return [golden]
+        return [golden, *_probe(api, policy)]
+    except (ValueError, KeyError, TypeError) as error:
+        return [Judgement("answers", False, f"the canary's answer cannot be read: {error!r}")]
+
+
+def _probe(api: LiveApi, policy: RolloutPolicy) -> tuple[Judgement, Judgement]:
+    state = _snapshot_state(api) or {}
+    now = datetime.fromisoformat(state["as_of"])
+    row = golden_rows(pd.DataFrame(), now, policy).tail(1)
+    seconds: list[float] = []
+    failures: list[str] = []
+    until = time.monotonic() + policy.watch_seconds
+    while len(seconds) + len(failures) < policy.probe_requests or time.monotonic() < until:
+        try:
+            answer, _ = ask(api, row)
+        except Unavailable as error:
+            failures.append(str(error))
+            break
+        if answer.status == 200:
+            seconds.append(answer.seconds)
+        else:
+            failures.append(f"{answer.status}: {answer.body[:200]!r}")
+    return judge_probes(seconds, failures, policy)
+
+
+def _snapshot_state(api: LiveApi) -> dict[str, Any] | None:
+    answer = api.call("GET", "/-/state")
+    if answer.status != 200:
+        return None
+    state: dict[str, Any] | None = json.loads(answer.body).get("snapshot")
+    return state
+
+
+def _same_snapshot(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> bool:
+    return after is not None and all(before[name] == after[name] for name in ("as_of", "labels_until", "levels"))
+
+
+def _reject(
+    ports: Ports, version: str, previous: str | None, checks: list[Judgement], now: datetime
+) -> RolloutResult:
+    reason = "; ".join(f"{check.name}: {check.detail}" for check in checks if not check.passed)
+    ports.registry.tag(version, {"rejected": "true", "rejected_reason": reason[:250], "rollout": "rejected"})
+    serving = f"version {previous} keeps serving" if previous else "nothing serves yet"
+    ports.notifier.send(Alert(
+        kind="rolled_back", key=f"rollout_refused:{version}", incident=f"rollout:{version}",
+        title=f"Version {version} failed its checks and was not rolled out.", reason=reason,
+        action=f"The canary was removed, the aliases were not touched; {serving}.", at=now,
+        moved=tuple((check.name, check.detail) for check in checks if not check.passed)[:3],
+        command="bikeshare registry list",
+    ))
+    return _result(version, previous, False, reason, checks)
+
+
+def _result(
+    version: str, previous: str | None, accepted: bool, reason: str, checks: list[Judgement]
+) -> RolloutResult:
+    return RolloutResult(version, previous, accepted, reason, tuple(CheckResult(**asdict(check)) for check in checks))

@@ -1,0 +1,356 @@
+"""What the API accepts and answers: types, validation with the field and the allowed range, OpenAPI.
+
+The ranges come from `bikeshare.core.contract`, so a changed unit changes the API, its documentation and the
+validation at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, NotRequired
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from bikeshare.core.contract import NEVER_FEATURES, OBSERVATION, WEATHER_CLASSES
+
+MAX_ROWS = 2_048
+"""Rows per request: 85 days of hours; larger jobs split, so that one client cannot hold the process."""
+
+MAX_FORECAST_HOURS = 48
+"""The horizon a weather forecast is good for, and the one the intervals are calibrated on."""
+
+MAX_BODY_BYTES = 1024 * 1024
+"""2,048 instances written with spaces and full decimals need about 450 kB."""
+
+TIMESTAMP_PATTERN = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[T ]([01]\d|2[0-3])(:00(:00(\.0{1,9})?)?)?$"
+
+_CALENDAR = frozenset({"weekday", "workingday", "is_workingday", "hour", "hr", "month", "mnth", "season", "year", "yr"})
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which hours may be asked for, around the clock's current hour.
+
+    Attributes:
+        past_hours: Oldest hour. Seven days: late questions about the past week make sense (what would have
+            been predicted); older ones are replays and belong to the offline tools.
+        future_hours: Newest hour. Sixteen days is as far as public weather forecasts reach.
+    """
+
+    past_hours: int = 168
+    future_hours: int = 384
+
+
+WINDOW = Window()
+
+
+class InvalidRequest(Exception):
+    """The client's mistake, with everything it needs to correct it."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, field: str | None = None, allowed: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.field = field
+        self.allowed = allowed
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The JSON document of the answer."""
+        return {
+            "error": {"code": self.code, "field": self.field, "message": self.message, "allowed": self.allowed},
+            "request_id": request_id,
+        }
+
+
+def _number(name: str) -> Any:
+    column = OBSERVATION[name]
+    return Field(
+        ge=column.minimum, le=column.maximum, strict=True, allow_inf_nan=False,
+        description=f"{column.description} Unit: {column.unit}.",
+    )
+
+
+TempC = Annotated[float, _number("temp_c")]
+FeelsLikeC = Annotated[float, _number("feels_like_c")]
+HumidityPct = Annotated[float, _number("humidity_pct")]
+WindspeedKmh = Annotated[float, _number("windspeed_kmh")]
+Weather = Annotated[
+    Literal["clear", "mist", "light_precip", "heavy_precip"], Field(description=OBSERVATION["weather"].description)
+]
+IsHoliday = Annotated[
+    bool | None,
+    Field(strict=True, description="Public holiday; left out or null: taken from the city's calendar."),
+]
+Timestamp = Annotated[
+    str,
+    Field(
+        strict=True, pattern=TIMESTAMP_PATTERN, examples=["2012-07-02T08:00"],
+        description="Start of the hour, naive local time (no Z, no offset), unique within the request.",
+    ),
+]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class HourWeather(TypedDict):
+    """The weather of one hour; the hours follow each other."""
+
+    temp_c: TempC
+    feels_like_c: FeelsLikeC
+    humidity_pct: HumidityPct
+    windspeed_kmh: WindspeedKmh
+    weather: Weather
+    is_holiday: NotRequired[IsHoliday]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Instance(TypedDict):
+    """One hour to predict."""
+
+    timestamp: Timestamp
+    temp_c: TempC
+    feels_like_c: FeelsLikeC
+    humidity_pct: HumidityPct
+    windspeed_kmh: WindspeedKmh
+    weather: Weather
+    is_holiday: NotRequired[IsHoliday]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class PredictRequest(TypedDict):
+    """Hours to predict, in any order."""
+
+    instances: Annotated[list[Instance], FailFast(), Field(min_length=1, max_length=MAX_ROWS)]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class ForecastRequest(TypedDict):
+    """Hourly weather from `start` on."""
+
+    start: NotRequired[Timestamp | None]
+    weather: Annotated[list[HourWeather], FailFast(), Field(min_length=1, max_length=MAX_FORECAST_HOURS)]
+
+
+class Prediction(TypedDict):
+    """Demand of one hour in bikes per hour, with calibrated intervals."""
+
+    timestamp: str
+    demand: float
+    lower_80: float
+    upper_80: float
+    lower_95: float
+    upper_95: float
+    degraded: bool
+    source: Literal["mean", "stateless_online", "stateless_frozen"]
+    level_age_hours: float | None
+
+
+class PredictResponse(TypedDict):
+    """Answers in the order of the question."""
+
+    model_version: str
+    request_id: str
+    predictions: list[Prediction]
+
+
+class ErrorDetail(TypedDict):
+    """What was wrong, where, and what is allowed."""
+
+    code: str
+    field: str | None
+    message: str
+    allowed: Any
+
+
+class ErrorResponse(TypedDict):
+    """Every 4xx and 5xx of this API."""
+
+    error: ErrorDetail
+    request_id: str
+
+
+PREDICT: TypeAdapter[PredictRequest] = TypeAdapter(PredictRequest)
+FORECAST: TypeAdapter[ForecastRequest] = TypeAdapter(ForecastRequest)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A validated request as columns: n hours of weather."""
+
+    timestamps: NDArray[np.datetime64]
+    numbers: NDArray[np.float64]
+    """Shape (n, 4), in the order of `contract.WEATHER_NUMBERS`."""
+    weather: NDArray[np.int64]
+    """Index into `contract.WEATHER_CLASSES`."""
+    is_holiday: Sequence[bool | None]
+
+
+_WEATHER_CODE = {name: code for code, name in enumerate(WEATHER_CLASSES)}
+
+
+def parse_predict(body: bytes, now: datetime, window: Window) -> Columns:
+    """Read the body of `POST /predict`; raises InvalidRequest."""
+    try:
+        rows: Sequence[Mapping[str, Any]] = PREDICT.validate_json(body)["instances"]
+    except ValidationError as error:
+        raise _explain(error) from None
+    timestamps = _hours([row["timestamp"] for row in rows], "instances[{}].timestamp")
+    if len(rows) > 1:
+        _refuse_duplicates(timestamps)
+    _refuse_outside(timestamps, now, window, "instances[{}].timestamp")
+    return _columns(timestamps, rows)
+
+
+def parse_forecast(body: bytes, now: datetime, window: Window) -> Columns:
+    """Read the body of `POST /forecast`; without `start` the first hour is the next full one."""
+    try:
+        request = FORECAST.validate_json(body)
+    except ValidationError as error:
+        raise _explain(error) from None
+    start = request.get("start")
+    if start is None:
+        first = np.datetime64(now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1), "h")
+    else:
+        first = _hours([start], "start")[0]
+    timestamps = first + np.arange(len(request["weather"])).astype("timedelta64[h]")
+    _refuse_outside(timestamps, now, window, "start")
+    return _columns(timestamps, request["weather"])
+
+
+def _columns(timestamps: NDArray[np.datetime64], rows: Sequence[Mapping[str, Any]]) -> Columns:
+    numbers = np.array(
+        [(row["temp_c"], row["feels_like_c"], row["humidity_pct"], row["windspeed_kmh"]) for row in rows],
+        dtype=np.float64,
+    )
+    weather = np.array([_WEATHER_CODE[row["weather"]] for row in rows], dtype=np.int64)
+    return Columns(timestamps, numbers, weather, [row.get("is_holiday") for row in rows])
+
+
+def _hours(texts: list[str], where: str) -> NDArray[np.datetime64]:
+    try:
+        return np.array(texts, dtype="datetime64[s]").astype("datetime64[h]")
+    except ValueError:
+        for position, text in enumerate(texts):
+            try:
+                np.datetime64(text, "s")
+            except ValueError:
+                raise InvalidRequest(
+                    422, "bad_timestamp", f"{text!r} is not a date of the calendar",
+                    field=where.format(position), allowed="YYYY-MM-DDTHH:00",
+                ) from None
+        raise
+
+
+def _refuse_duplicates(timestamps: NDArray[np.datetime64]) -> None:
+    order = np.argsort(timestamps, kind="stable")
+    repeated = np.flatnonzero(timestamps[order][1:] == timestamps[order][:-1])
+    if repeated.size:
+        position = int(order[repeated[0] + 1])
+        raise InvalidRequest(
+            422, "duplicate_timestamp", f"{timestamps[position]}:00 appears more than once; send each hour once",
+            field=f"instances[{position}].timestamp", allowed="unique hours",
+        )
+
+
+def _refuse_outside(timestamps: NDArray[np.datetime64], now: datetime, window: Window, where: str) -> None:
+    hour = np.datetime64(now.replace(minute=0, second=0, microsecond=0), "h")
+    offset = (timestamps - hour).astype(np.int64)
+    outside = np.flatnonzero((offset < -window.past_hours) | (offset > window.future_hours))
+    if outside.size:
+        position = int(outside[0])
+        first, last = hour - np.timedelta64(window.past_hours, "h"), hour + np.timedelta64(window.future_hours, "h")
+        raise InvalidRequest(
+            422, "timestamp_out_of_window",
+            f"{timestamps[position]}:00 is {'before' if offset[position] < 0 else 'after'} the hours this API"
+            f" predicts; its clock says {now.isoformat(timespec='minutes')}",
+            field=where.format(position), allowed={"minimum": f"{first}:00", "maximum": f"{last}:00"},
+        )
+
+
+def _explain(error: ValidationError) -> InvalidRequest:
+    first = error.errors(include_url=False)[0]
+    kind, location, value = first["type"], first["loc"], first.get("input")
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or None
+    name = str(location[-1]) if location else ""
+    if kind == "json_invalid":
+        return InvalidRequest(400, "invalid_json", f"the body is not JSON: {first['ctx']['error']}")
+    if kind == "extra_forbidden":
+        return _unknown(name[:100], (field or "")[:200], location)
+    if kind == "missing":
+        return InvalidRequest(422, "missing_field", f"{name} is required", field=field, allowed=_allowed(name))
+    if kind in ("greater_than_equal", "less_than_equal", "finite_number"):
+        code = "not_finite" if kind == "finite_number" else "out_of_range"
+        return InvalidRequest(422, code, _range_message(name, value), field=field, allowed=_allowed(name))
+    if kind == "literal_error":
+        return InvalidRequest(
+            422, "not_allowed", f"{_short(value)} is not a weather class", field=field, allowed=_allowed(name)
+        )
+    if kind == "too_long":
+        rows = first["ctx"]["max_length"]
+        return InvalidRequest(
+            413, "batch_too_large", f"more than {rows} rows; split the request", field=field,
+            allowed={"minimum": 1, "maximum": rows},
+        )
+    if kind == "too_short":
+        return InvalidRequest(422, "empty_batch", "at least one row is needed", field=field, allowed={"minimum": 1})
+    if kind == "string_pattern_mismatch":
+        return _bad_timestamp(str(value), field)
+    return InvalidRequest(
+        422, "wrong_type", f"{first['msg']} (got {_short(value)})", field=field, allowed=_allowed(name)
+    )
+
+
+def _unknown(name: str, field: str, location: tuple[int | str, ...]) -> InvalidRequest:
+    nested = len(location) > 1
+    if nested and name in NEVER_FEATURES:
+        message = f"{name} is part of the answer: it is not known when demand is predicted; remove it"
+    elif nested and name in _CALENDAR:
+        message = f"{name} is derived from timestamp on the server; remove it"
+    else:
+        message = f"{name!r} is not a field of this request; remove it"
+    fields = list(Instance.__annotations__) if nested else ["instances"]
+    if location and location[0] == "weather":
+        fields = list(HourWeather.__annotations__)
+    return InvalidRequest(422, "unknown_field", message, field=field, allowed=fields)
+
+
+def _bad_timestamp(text: str, field: str | None) -> InvalidRequest:
+    allowed = "YYYY-MM-DDTHH:00, local time of the city"
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        return InvalidRequest(422, "bad_timestamp", f"{_short(text)} is not an hour", field=field, allowed=allowed)
+    if parsed.tzinfo is not None:
+        message = f"{_short(text)} carries a time zone; send the city's local hour without Z or offset"
+        return InvalidRequest(422, "timezone_not_allowed", message, field=field, allowed=allowed)
+    message = f"{_short(text)} is not the start of an hour"
+    return InvalidRequest(422, "not_a_full_hour", message, field=field, allowed=allowed)
+
+
+def _range_message(name: str, value: Any) -> str:
+    column = OBSERVATION[name]
+    message = f"{name} is {_short(value)}: allowed are {column.minimum:g} to {column.maximum:g} {column.unit}"
+    if column.unit == "°C" and isinstance(value, int | float) and 50 < value <= 140:
+        message += f"; {value:g} looks like °F, which would be {(value - 32) / 1.8:.1f} °C"
+    return message
+
+
+def _allowed(name: str) -> Any:
+    column = OBSERVATION.get(name)
+    if column is None:
+        return None
+    if column.kind == "number":
+        return {"minimum": column.minimum, "maximum": column.maximum, "unit": column.unit}
+    if column.kind == "category":
+        return list(WEATHER_CLASSES)
+    return "YYYY-MM-DDTHH:00, local time of the city" if column.kind == "timestamp" else [True, False, None]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

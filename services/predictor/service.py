@@ -1,0 +1,61 @@
+"""The predictor as a BentoML service: `bentoml serve services.predictor.service:Predictor`.
+
+The model is loaded when the worker creates the service, never at import: BentoML's parent process imports this
+module too. A version that cannot be served (hash or contract mismatch) leaves the process alive but never ready,
+so that a roll-out sees the reason and the old version keeps serving.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+
+import bentoml  # noqa: E402  reads the variable above when it is imported
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Mount:
+    """Passes requests on to the API once the worker has made it; keeps numpy and pandas out of the parent."""
+
+    application: Application | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Forward one request; the worker accepts none before the service exists."""
+        if self.application is None:
+            raise RuntimeError("a request came before the service was created")
+        await self.application(scope, receive, send)
+
+
+MOUNT = Mount()
+
+
+@bentoml.asgi_app(MOUNT, path="/")
+@bentoml.service(
+    name="bikeshare-predictor",
+    workers=1,
+    # BentoML labels its own metrics with the raw path of the request: any client could grow them without bound.
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+    # Answers take microseconds; what can be slow, reading a body, has its own limit in `api`.
+    traffic={"timeout": 3600},
+)
+class Predictor:
+    """Loads the pinned version and answers until it is told to stop."""
+
+    def __init__(self) -> None:
+        from bikeshare.settings import load_settings
+        from services.predictor.start import Process
+
+        self._process = Process(load_settings())
+        MOUNT.application = self._process.api
+
+    def __is_ready__(self) -> bool:
+        return self._process.engine.ready
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def stop(self) -> None:
+        """Flush the prediction log and end the threads."""
+        self._process.close()

@@ -1,0 +1,114 @@
+"""Puts one predictor process together: settings in, a bound API out."""
+
+import logging
+import threading
+from functools import cached_property
+
+from bikeshare.adapters.artifacts import content_hash, load_artifact
+from bikeshare.adapters.bento import fetch_model
+from bikeshare.bootstrap import wire_clock, wire_records, wire_registry, wire_store
+from bikeshare.errors import ArtifactError, BikeshareError, ConfigurationError, NotFound, PermanentError
+from bikeshare.ports import Records
+from bikeshare.settings import Settings
+from bikeshare.steps.snapshot import build_snapshot, empty_snapshot
+from services.predictor.api import Api
+from services.predictor.engine import Engine
+from services.predictor.metrics import Metrics
+from services.predictor.prediction_log import PredictionLog
+from services.predictor.refresher import Refresher
+from services.predictor.spool import Spool
+
+logger = logging.getLogger("bikeshare.predictor")
+
+RETRY_SECONDS = 2.0
+"""Pause between attempts to fetch the model while the store or the registry is away."""
+
+FIRST_LOOK_SECONDS = 10.0
+"""A start waits this long for the history; after that readiness follows when it is there."""
+
+
+class Process:
+    """One predictor: loads its version, keeps its snapshot fresh, logs its answers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopping = threading.Event()
+        self.metrics = Metrics()
+        self.engine = Engine(wire_clock(settings), self.metrics)
+        self.api = Api()
+        self.api.bind(self.engine, settings.api_key.get_secret_value())
+        self._log: PredictionLog | None = None
+        self._refresher: Refresher | None = None
+        if not self._try_load():
+            threading.Thread(target=self._keep_trying, name="loader", daemon=True).start()
+
+    def close(self) -> None:
+        """Flush what is queued and end the threads."""
+        self._stopping.set()
+        if self._refresher is not None:
+            self._refresher.close()
+        if self._log is not None:
+            self._log.close()
+
+    def _keep_trying(self) -> None:
+        while not self._stopping.wait(RETRY_SECONDS):
+            if self._try_load():
+                return
+
+    def _try_load(self) -> bool:
+        """Load the pinned version; True when there is nothing left to try."""
+        try:
+            self._load()
+        except PermanentError as error:
+            logger.error("this version cannot be served: %s", error)
+            self.engine.refuse(str(error))
+        except BikeshareError as error:
+            logger.warning("cannot load the model yet: %s", error)
+            self.engine.problem = f"cannot load the model yet: {error}"
+            return False
+        return True
+
+    def _load(self) -> None:
+        settings = self._settings
+        version = settings.model_version or wire_registry(settings).version_of("champion")
+        if version is None:
+            raise ConfigurationError("the registry has no champion: run the training pipeline first")
+        home = settings.home.absolute()
+        try:
+            artifact = load_artifact(
+                fetch_model(wire_store(settings), version, home, hash_directory=content_hash)
+            )
+        except NotFound as error:
+            raise ArtifactError(f"version {version} is not packaged in the store: {error}") from error
+        records = _Lazy(settings)
+        self._log = PredictionLog(
+            lambda: records.connected, Spool(home / "spool" / "predictions", settings.spool_max_bytes), self.metrics
+        )
+        self._refresher = Refresher(
+            build=lambda now: build_snapshot(artifact.forecaster, records.connected, version, now),
+            fallback=lambda now: empty_snapshot(artifact.forecaster, now),
+            use=self.engine.use, failed=self.metrics.refresh_errors.inc, clock=self.engine.clock,
+            refresh_seconds=settings.refresh_seconds,
+        )
+        self.engine.load(version, artifact, self._log, self._refresher)
+        self._log.start()
+        self._refresher.start()
+        self.engine.wait_ready(FIRST_LOOK_SECONDS)
+
+
+class _Lazy:
+    """Records that are connected on first use, so that a start does not need the database."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+
+    @property
+    def connected(self) -> Records:
+        """The records at their newest schema; raises Unavailable."""
+        with self._lock:
+            return self._made
+
+    @cached_property
+    def _made(self) -> Records:
+        return wire_records(self._settings)
