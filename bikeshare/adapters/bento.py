@@ -1,0 +1,136 @@
+"""BentoML as the package format of a model version. The only library file that imports `bentoml`.
+
+Models never enter BentoML's shared store: packing and fetching use a private store below a folder of ours, so
+that two processes, or a user's own BentoML, cannot meet.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bikeshare.errors import ArtifactError
+from bikeshare.ports import ObjectStore
+
+MODEL = "bikeshare"
+
+HashDirectory = Callable[[Path], str]
+"""Content hash of an artifact directory."""
+
+
+def pack(artifact: Path, version: str, folder: Path) -> Path:
+    """Write `bikeshare-<version>.bentomodel` (a BentoML model export) into `folder`.
+
+    Args:
+        artifact: Artifact directory; becomes the model's files unchanged.
+        version: Registry version, also the BentoML version.
+        folder: Created if absent.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    bentoml, exceptions = _bentoml()
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        store = _model_store(Path(scratch))
+        try:
+            with bentoml.models.create(f"{MODEL}:{version}", labels={"format": "onnx"}, _model_store=store) as model:
+                shutil.copytree(artifact, model.path, dirs_exist_ok=True)
+            exported = bentoml.models.export_model(
+                f"{MODEL}:{version}", str(Path(scratch) / f"{MODEL}-{version}.bentomodel"), _model_store=store
+            )
+        except exceptions.BentoMLException as error:
+            raise ArtifactError(f"version {version} cannot be packaged: {error}") from error
+        target = folder / f"{MODEL}-{version}.bentomodel"
+        shutil.move(exported, target)
+    return target
+
+
+def fetch_model(store: ObjectStore, version: str, home: Path, *, hash_directory: HashDirectory | None = None) -> Path:
+    """Bring a packaged version to this machine and return its artifact directory.
+
+    Safe beside other processes; a version that is here already is only verified.
+
+    Args:
+        store: Holds `models/<version>/`.
+        version: Registry version.
+        home: Folder of this machine's models; versions live in `home/models`.
+        hash_directory: Recomputes the content hash, e.g. `bikeshare.adapters.artifacts.content_hash`; without it,
+            the loader of the artifact must check the hash.
+
+    Raises:
+        NotFound: the version is not packaged.
+        ArtifactError: the file or its content is not what was packaged.
+    """
+    described = json.loads(store.get(f"models/{version}/package.json"))
+    content_hash, digest = str(described["content_hash"]), str(described["sha256"])
+    models = home.absolute() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    target = models / f"{version}-{content_hash[:12]}"
+    with _locked(models / f".{version}.lock"):
+        if not target.is_dir():
+            data = store.get(str(described["key"]))
+            seen = hashlib.sha256(data).hexdigest()
+            if seen != digest:
+                raise ArtifactError(
+                    f"package of version {version} has SHA-256 {seen[:12]}, expected {digest[:12]}: it is corrupt; "
+                    "package the version again"
+                )
+            with tempfile.TemporaryDirectory(dir=models, prefix=".fetch-") as scratch:
+                artifact = _unpack(data, version, Path(scratch))
+                _check(artifact, version, content_hash, hash_directory)
+                artifact.rename(target)
+        else:
+            _check(target, version, content_hash, hash_directory)
+    return target
+
+
+def _unpack(data: bytes, version: str, scratch: Path) -> Path:
+    bentoml, exceptions = _bentoml()
+    packed = scratch / f"{MODEL}-{version}.bentomodel"
+    packed.write_bytes(data)
+    store = _model_store(scratch)
+    try:
+        model = bentoml.models.import_model(str(packed), _model_store=store)
+    except (exceptions.BentoMLException, OSError, EOFError, ValueError) as error:
+        raise ArtifactError(f"package of version {version} cannot be opened: {error}") from error
+    artifact = scratch / "artifact"
+    shutil.copytree(model.path, artifact, ignore=shutil.ignore_patterns("model.yaml"))
+    return artifact
+
+
+def _check(artifact: Path, version: str, expected: str, hash_directory: HashDirectory | None) -> None:
+    if hash_directory is None:
+        return
+    seen = hash_directory(artifact)
+    if seen != expected:
+        raise ArtifactError(
+            f"version {version} has content hash {seen[:12]}, expected {expected[:12]}: it is corrupt; "
+            f"remove {artifact}"
+        )
+
+
+def _bentoml() -> tuple[Any, Any]:
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    import bentoml.models
+    from bentoml import exceptions
+
+    return bentoml, exceptions
+
+
+def _model_store(folder: Path) -> Any:
+    from bentoml._internal.models.model import ModelStore
+
+    path = folder / "store"
+    path.mkdir(exist_ok=True)
+    return ModelStore(path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

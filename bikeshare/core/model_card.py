@@ -1,0 +1,113 @@
+"""The model card: what a person must know before trusting a version. Pure text (Markdown)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from bikeshare.core.evaluation import Scores
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card states; numbers are measured on rows the judged recipe never saw.
+
+    Attributes:
+        reason: Why the run was started.
+        run_key: Name of the run.
+        window: First hour of the training data and the first hour after it.
+        rows: Training rows.
+        data_hash: Hash of the training data.
+        git_revision: Source revision.
+        library_version: Version of `bikeshare`.
+        trees: Trees per forest.
+        adapt_since: Start of the changed world the training was weighted to, if any.
+        test_reason: Which rows judged, and why those.
+        overall: Scores on them.
+        slices: Scores per slice.
+        naive: Scores of the best naive rule on them.
+        backtest: The weekly series.
+        importance: Columns feature, importance, forest.
+    """
+
+    reason: str
+    run_key: str
+    window: tuple[datetime, datetime]
+    rows: int
+    data_hash: str
+    git_revision: str
+    library_version: str
+    trees: int
+    adapt_since: datetime | None
+    test_reason: str
+    overall: Scores
+    slices: Mapping[str, Scores]
+    naive: Scores
+    backtest: Mapping[str, Any]
+    importance: pd.DataFrame
+
+
+def model_card(facts: CardFacts) -> str:
+    """Write the card."""
+    start, end = facts.window
+    adapted = "" if facts.adapt_since is None else (
+        f" Rows since {facts.adapt_since:%Y-%m-%d %H:00} carry more weight: the monitor reported a changed world."
+    )
+    saved = 1 - facts.overall.mae / facts.naive.mae if facts.naive.mae else 0.0
+    lines = [
+        "# Model card",
+        "",
+        f"Hourly bike demand, {start:%Y-%m-%d} to {end:%Y-%m-%d} ({facts.rows:,} hours). Made by run "
+        f"`{facts.run_key}` because: {facts.reason}.{adapted}",
+        "",
+        "## Use",
+        "",
+        "Forecasts the rentals that start in an hour, up to 48 h ahead, from the weather forecast and demand that "
+        "is at least 24 h old. Not for single stations, other cities without retraining, or weather outside the "
+        "training data's range: the answer then stays at the nearest situation seen.",
+        "",
+        "## How good",
+        "",
+        f"{facts.test_reason[:1].upper()}{facts.test_reason[1:]}. {saved:.0%} below the naive rule's MAE.",
+        "",
+        "| rows | MAE | WAPE | RMSE | RMSLE | bias |",
+        "| --- | --- | --- | --- | --- | --- |",
+        _row(f"all ({facts.overall.rows})", facts.overall),
+        _row("naive rule, same rows", facts.naive),
+        *(_row(f"{name.replace('_', ' ')} ({scores.rows})", scores) for name, scores in facts.slices.items()
+          if scores.rows),
+        "",
+        _backtest_line(facts.backtest),
+        "",
+        "## How",
+        "",
+        f"Two random forests of {facts.trees} trees (with and without recent demand) learn the shape of demand; a "
+        "level follows its growth daily. Answers fall back to the forest without history, then to the level in the "
+        "artifact, and say so. Most used inputs: " + ", ".join(_top(facts.importance)) + ".",
+        "",
+        "## From",
+        "",
+        f"Data `{facts.data_hash}`, source `{facts.git_revision}`, library `{facts.library_version}`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, scores: Scores) -> str:
+    return (f"| {name} | {scores.mae:.1f} | {scores.wape:.1%} | {scores.rmse:.1f} | {scores.rmsle:.3f} "
+            f"| {scores.bias:+.1%} |")
+
+
+def _backtest_line(backtest: Mapping[str, Any]) -> str:
+    weeks = backtest.get("n_weeks", 0)
+    if not weeks:
+        return "No whole week could be backtested."
+    return (f"Over {weeks} backtested weeks: WAPE {backtest['wape']:.1%} (median week {backtest['wape_p50']:.1%}, "
+            f"bad week {backtest['wape_p90']:.1%}).")
+
+
+def _top(importance: pd.DataFrame, count: int = 6) -> list[str]:
+    mean = importance.groupby("feature", sort=False)["importance"].sum().sort_values(ascending=False)
+    return [f"`{name}`" for name in mean.index[:count]]

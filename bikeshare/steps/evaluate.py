@@ -1,0 +1,118 @@
+"""Measure a challenger's recipe, the Champion and the naive rule on the same rows, and the artifact's cost."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bikeshare.core.batch import WeatherBatch
+from bikeshare.core.evaluation import score, score_slices
+from bikeshare.core.forecasting import Forecaster
+from bikeshare.core.grid import Floats
+from bikeshare.core.promotion import Contender, GatePolicy, PairedDifference, paired_bootstrap
+from bikeshare.steps.train import CHAMPION, FORECAST, PLAN
+
+LoadArtifact = Callable[[Path], Any]
+"""`bikeshare.adapters.artifacts.load_artifact`; the answer has `.forecaster` and `.backtest`."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything the gate decides on; see `bikeshare.core.promotion.decide_promotion`."""
+
+    challenger: Contender
+    champion: Contender | None
+    naive: Contender
+    champion_version: str | None
+    champion_backtest_wape: float | None
+    artifact_mb: float
+    row_ms: float
+    paired: PairedDifference | None
+    plan_reason: str
+
+
+def evaluate_challenger(
+    observations: pd.DataFrame,
+    artifact: Path,
+    trial: Path,
+    load: LoadArtifact,
+    *,
+    policy: GatePolicy,
+    seed: int,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Evaluation:
+    """Score the rows of the trial's plan.
+
+    Args:
+        observations: The rows of this run, contract columns.
+        artifact: The challenger's artifact directory.
+        trial: What `train_challenger` wrote beside it.
+        load: Loads an artifact directory and checks its hash.
+        policy: Limits of the gate.
+        seed: Of the bootstrap.
+        progress: Called with one line per stage.
+
+    Raises:
+        ArtifactError: an artifact is corrupt.
+    """
+    plan = json.loads((trial / PLAN).read_text())
+    judged = pd.read_parquet(trial / FORECAST)
+    challenger, naive = contender(judged, "prediction"), contender(judged, "naive")
+    loaded = load(artifact)
+    champion, backtest_wape, paired = None, None, None
+    if plan["champion"] is not None:
+        incumbent = load(next((trial / CHAMPION).glob("**/contract.json")).parent)
+        if plan["paired"]:
+            progress(f"champion {plan['champion']} answers the same {len(judged)} rows")
+            rows = incumbent.forecaster.backtest_predict(
+                observations, pd.Timestamp(plan["test_start"]).to_pydatetime(),
+                pd.Timestamp(plan["test_end"]).to_pydatetime(),
+            )
+            judged = judged.merge(rows[["timestamp", "prediction"]].rename(columns={"prediction": "champion"}),
+                                  on="timestamp", how="left")
+            champion = contender(judged, "champion")
+            paired = paired_bootstrap(
+                judged["timestamp"].to_numpy(), _absolute_error(judged, "prediction"),
+                _absolute_error(judged, "champion"), policy=policy, seed=seed,
+            )
+        else:
+            backtest_wape = incumbent.backtest.get("wape")
+    progress("timing one row in the serving path")
+    return Evaluation(
+        challenger, champion, naive, plan["champion"], backtest_wape, _size_mb(artifact),
+        row_milliseconds(loaded.forecaster, observations), paired, plan["reason"],
+    )
+
+
+def contender(judged: pd.DataFrame, column: str) -> Contender:
+    """Scores of one column of predictions, overall and per slice."""
+    frame = judged.assign(prediction=judged[column])
+    return Contender(score(frame["demand"], frame["prediction"]), score_slices(frame))
+
+
+def row_milliseconds(forecaster: Forecaster, observations: pd.DataFrame, *, repeats: int = 200) -> float:
+    """Median CPU milliseconds of answering one row, the way a live request is answered."""
+    newest = observations.tail(1)
+    now = newest["timestamp"].iloc[0].to_pydatetime()
+    snapshot = forecaster.snapshot(observations.tail(24 * 7 * 12), now)
+    row = WeatherBatch.from_frame(newest)
+    spent = []
+    for _ in range(repeats):
+        started = time.thread_time_ns()
+        forecaster.predict(row, snapshot, now)
+        spent.append(time.thread_time_ns() - started)
+    return float(np.median(spent)) / 1e6
+
+
+def _absolute_error(frame: pd.DataFrame, column: str) -> Floats:
+    predicted: Floats = frame[column].to_numpy(dtype=np.float64)
+    return np.abs(predicted - frame["demand"].to_numpy(dtype=np.float64))
+
+
+def _size_mb(artifact: Path) -> float:
+    return sum(path.stat().st_size for path in artifact.rglob("*") if path.is_file()) / 1e6

@@ -1,0 +1,45 @@
+"""The exit task: runs whatever happened, gives the lease back, closes the intent and reports failures."""
+
+from datetime import datetime
+
+from bikeshare.core.alerts import Alert
+from bikeshare.ports import Ports
+from bikeshare.steps.lease import give_back_lease
+from bikeshare.steps.outcome import Outcome, read_outcome, write_outcome
+
+
+def finish(
+    ports: Ports, *, run_key: str, reason: str, incident: str, state: str, message: str, now: datetime
+) -> Outcome:
+    """End a run in the records.
+
+    A run that the engine calls successful but that left no outcome has silently skipped a branch: that is a failure.
+
+    Args:
+        ports: Collaborators.
+        run_key: Key of the run.
+        reason: Why it was started.
+        incident: Thread of the alerts, may be empty.
+        state: `SUCCEEDED` or another state of the pipeline engine.
+        message: The engine's error message.
+        now: Naive local time on the run's clock.
+    """
+    give_back_lease(ports.records, run_key)
+    outcome = read_outcome(ports.store, run_key)
+    if outcome is None:
+        why = message or f"the engine ended the run as {state or 'unknown'}"
+        if state == "SUCCEEDED":
+            why = "the engine reports success, but no task wrote an outcome: a branch was skipped"
+        outcome = Outcome(run_key, "failed", why, now)
+        write_outcome(ports.store, outcome)
+    if any(intent.run_key == run_key for intent in ports.records.intents()):
+        ports.records.close_intent(run_key, outcome=outcome.result, finished_at=now)
+    if outcome.result == "failed":
+        champion = ports.registry.version_of("champion")
+        ports.notifier.send(Alert(
+            kind="pipeline_failed", key=f"pipeline_failed:{run_key}", incident=incident or f"run:{run_key}",
+            title=f"Training run {run_key} failed"[:120], reason=f"{reason}: {outcome.reason}",
+            action="No version serves yet." if champion is None else f"Champion {champion} keeps serving.", at=now,
+            command=f"bikeshare pipeline status {run_key}",
+        ))
+    return outcome

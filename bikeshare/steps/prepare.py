@@ -1,0 +1,86 @@
+"""First step of a training: one run at a time, new days judged, and one immutable frame to train on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import pandas as pd
+
+from bikeshare.core.observations import data_hash
+from bikeshare.errors import BatchRejected, DataError
+from bikeshare.ports import Ports
+from bikeshare.steps.ingest import process_new
+from bikeshare.steps.lease import take_lease
+
+LABEL_DELAY = timedelta(hours=24)
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The rows of one training.
+
+    Attributes:
+        observations: Contract columns, labelled hours only, ordered.
+        window: First hour and the first hour after the last one.
+        data_hash: Hash of exactly these rows.
+        accepted_days: Days that this step judged and accepted.
+    """
+
+    observations: pd.DataFrame
+    window: tuple[datetime, datetime]
+    data_hash: str
+    accepted_days: tuple[date, ...]
+
+
+def prepare(
+    ports: Ports,
+    *,
+    run_key: str,
+    now: datetime,
+    wall_now: datetime,
+    window_start: datetime | None = None,
+    window_end: datetime | None = None,
+    progress: Progress = lambda line: None,
+) -> Prepared:
+    """Take the lease, judge landed days and collect the labelled observations.
+
+    Ground truth lands 24 h late: hours after now - 24 h are not used.
+
+    Args:
+        ports: Collaborators; the live predictor is asked first, as a model that cannot be rolled out need not be trained.
+        run_key: Owner of the lease.
+        now: Naive local time on the run's clock.
+        wall_now: Wall clock, for the lease.
+        window_start: First hour to use; None: the oldest.
+        window_end: First hour not to use; None: the newest label.
+        progress: Called with one line per stage.
+
+    Raises:
+        Conflict: another training runs.
+        BatchRejected: a landed day was refused; it is in quarantine and people were told.
+        DataError: no observations in the window.
+    """
+    ports.rollouts.serving_version()
+    take_lease(ports.records, ports.runs, run_key, wall_now)
+    progress("judging landed days")
+    ingested = process_new(ports.store, ports.records, ports.notifier, now)
+    if ingested.quarantined_days:
+        days = ", ".join(str(day) for day in ingested.quarantined_days)
+        raise BatchRejected(
+            f"{days} refused: {ingested.reason}; nothing is trained. Repair and `bikeshare data release DAY`, or start "
+            "again to train without"
+        )
+    labelled_until = now.replace(minute=0, second=0, microsecond=0) - LABEL_DELAY + timedelta(hours=1)
+    end = labelled_until if window_end is None else min(window_end, labelled_until)
+    observations = ports.records.observations(window_start, end)
+    if observations.empty:
+        raise DataError(
+            f"no observations before {end:%Y-%m-%d %H:00}: land some with `bikeshare data land` or check the window"
+        )
+    first, last = observations["timestamp"].iloc[0], observations["timestamp"].iloc[-1]
+    window = (first.to_pydatetime(), (last + pd.Timedelta(hours=1)).to_pydatetime())
+    digest = data_hash(observations)
+    progress(f"{len(observations):,} labelled hours, {window[0]:%Y-%m-%d} to {window[1]:%Y-%m-%d %H:00}, {digest[:12]}")
+    return Prepared(observations, window, digest, ingested.accepted_days)

@@ -1,0 +1,25 @@
+"""Judge landed days and freeze the rows of this run."""
+
+from kfp.dsl import Dataset, Output
+
+from components._runtime import component
+
+
+@component
+def ingest(
+    run_key: str, job: str, now: str, window_start: str, window_end: str, observations: Output[Dataset]
+):
+    """Take the training lease, ingest and validate new days, write the labelled rows as one Parquet file."""
+    from bikeshare.bootstrap import wire
+    from bikeshare.settings import load_settings
+    from bikeshare.steps.doorstep import moment, say, this_run, wall_time
+    from bikeshare.steps.prepare import prepare
+
+    ports = wire(load_settings())
+    run = this_run(run_key, job, now, ports.clock)
+    prepared = prepare(
+        ports, run_key=run.key, now=run.now, wall_now=wall_time(), window_start=moment(window_start),
+        window_end=moment(window_end), progress=say,
+    )
+    prepared.observations.to_parquet(observations.path, index=False)
+    observations.metadata["data_hash"] = prepared.data_hash
