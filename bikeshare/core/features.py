@@ -59,7 +59,7 @@ _WEATHER_FEATURES = (
 )
 
 STATELESS: tuple[Feature, ...] = (
-    *(Feature(name, ("timestamp", "is_holiday"), None, "Calendar, derived from the date.") for name in CALENDAR_FEATURES),
+    *(Feature(name, ("timestamp", "is_holiday"), None, "Calendar, from the date.") for name in CALENDAR_FEATURES),
     *_WEATHER_FEATURES,
 )
 """The 25 features of the stateless forest, in matrix order."""

@@ -83,7 +83,7 @@ def _mean(values: Floats) -> Floats:
 
 
 def fill_unlanded(demand: Floats, works: Floats, landed: int, until: int) -> Floats:
-    """Replace demand on positions [landed, until) by its own base, day by day (a later day may read an earlier guess)."""
+    """Replace demand on positions [landed, until) by its own base, day by day: a later day reads earlier guesses."""
     filled = demand.copy()
     for low in range(landed, until, DAY):
         place = np.arange(low, min(low + DAY, until))

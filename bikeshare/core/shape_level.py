@@ -114,7 +114,7 @@ class ShapeLevel:
         """Level as of the first day after training, from out-of-bag predictions only."""
         actual, predicted = self.tail.demand.reshape(-1, DAY), getattr(self.tail, forest).reshape(-1, DAY)
         day = self.first_day - self.tail.start // DAY
-        ratio, hours, newest = trailing_ratio(actual, predicted, day, self.policy.window_days(forest), self.policy)
+        ratio, hours, newest = trailing_ratio(actual, predicted, day, self.policy.half_life_days(forest), self.policy)
         if not ratio > 0:
             return Level(self.frozen_level[forest], self.window[1], 0, "frozen at the end of training")
         return Level(ratio, moment_of(self.tail.start + (newest + 2) * DAY), hours, "seeded out of bag")
@@ -175,5 +175,5 @@ class ShapeLevel:
         predicted[new], actual[new] = shape, grid.demand[new]
         return level_chain(
             self.seed(forest), actual.reshape(-1, DAY), predicted.reshape(-1, DAY), grid.start // DAY, self.first_day,
-            end_day, self.policy.window_days(forest), self.policy,
+            end_day, self.policy.half_life_days(forest), self.policy,
         )

@@ -56,8 +56,8 @@ class TrainingConfig:
     trees: int = 50
     stateless_leaf: int = 3
     history_leaf: int = 5
-    stateless_share: float = 0.33
-    history_share: float = 0.5
+    stateless_share: float = 0.25
+    history_share: float = 0.33
     first_pass_trees: int = 20
     seed: int = 20111231
     n_jobs: int = 2
@@ -221,13 +221,13 @@ def _weights(hours: npt.NDArray[np.int64], config: TrainingConfig) -> Floats | N
 
 def _replayed_levels(grid: HourlyGrid, shape: Floats, forest: Forest, policy: LevelPolicy) -> Floats:
     """Level of each grid day and the day after, as the daily refresh would have had it over the training window."""
-    days, window = len(grid) // DAY, policy.window_days(forest)
+    days, half_life = len(grid) // DAY, policy.half_life_days(forest)
     actual, predicted = grid.demand.reshape(days, DAY), shape.reshape(days, DAY)
-    start = next((day for day in range(days + 2) if trailing_ratio(actual, predicted, day, window, policy)[1]), days)
-    seed = Level(trailing_ratio(actual, predicted, start, window, policy)[0], moment_of(0), 0, "seed")
+    start = next((day for day in range(days + 2) if trailing_ratio(actual, predicted, day, half_life, policy)[1]), days)
+    seed = Level(trailing_ratio(actual, predicted, start, half_life, policy)[0], moment_of(0), 0, "seed")
     if not seed.level > 0:
         return np.ones(days + 1)
-    chain = level_chain(seed, actual, predicted, 0, start, days + 2, window, policy)
+    chain = level_chain(seed, actual, predicted, 0, start, days + 2, half_life, policy)
     levels = np.full(days + 2, seed.level)
     levels[start:] = [item.level for item in chain]
     return levels
