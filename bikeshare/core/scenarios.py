@@ -12,6 +12,9 @@ import pandas as pd
 
 Scenario = Callable[[pd.DataFrame], pd.DataFrame]
 
+PEAK_HOURS = (7, 8, 9, 17, 18, 19)
+"""When commuters ride."""
+
 
 def _inside(frame: pd.DataFrame, start: datetime, end: datetime) -> pd.Series:
     return (frame["timestamp"] >= start) & (frame["timestamp"] < end)
@@ -60,23 +63,20 @@ def demand_scaled(frame: pd.DataFrame, start: datetime, end: datetime, factor: f
     return changed.astype(frame.dtypes)
 
 
-def late_commute(frame: pd.DataFrame, start: datetime, end: datetime, hours: int = 2) -> pd.DataFrame:
-    """Working life shifts: on weekdays everything between 05:00 and 22:00 happens `hours` later, for good.
+def home_office(frame: pd.DataFrame, start: datetime, end: datetime, share: float = 0.5) -> pd.DataFrame:
+    """A share of commuters works from home, for good: weekday peaks shrink, the hours between them fill.
 
-    This is a change of *shape*: the daily sum stays about the same, so the online level cannot absorb it and a
-    retrain is the right answer.
+    This is a change of *shape*: the daily sum stays, so the online level cannot absorb it and a retrain is the right
+    answer. What the peaks (07-09, 17-19) lose on a weekday is spread over 10:00-15:59 of the same day.
     """
-    changed, rows = frame.copy(), _inside(frame, start, end)
+    changed = frame.copy()
     clock = frame["timestamp"].dt.hour
-    rows &= (frame["timestamp"].dt.weekday < 5) & (clock >= 5 + hours) & (clock <= 22)
-    source = frame.loc[rows, "timestamp"] - pd.Timedelta(hours=hours)
-    early = _inside(frame, start, end) & (frame["timestamp"].dt.weekday < 5) & (clock >= 5) & (clock < 5 + hours)
-    indexed = frame.set_index("timestamp")
+    weekday = _inside(frame, start, end) & (frame["timestamp"].dt.weekday < 5)
+    peak, midday = weekday & clock.isin(PEAK_HOURS), weekday & clock.between(10, 15)
+    day = frame["timestamp"].dt.normalize()
     for column in ("casual", "registered"):
-        moved = indexed[column].reindex(source).to_numpy()
-        changed.loc[rows, column] = np.where(np.isnan(moved), frame.loc[rows, column], moved)
-        # Before the new start of the day the city is as empty as at 04:00.
-        quiet = indexed[column].reindex(frame.loc[early, "timestamp"].dt.normalize() + pd.Timedelta(hours=4))
-        changed.loc[early, column] = quiet.fillna(1).to_numpy()
+        lost = (frame[column] * share).where(peak, 0.0)
+        gained = day.map(lost.groupby(day).sum() / midday.groupby(day).sum().clip(lower=1))
+        changed[column] = np.where(midday, (frame[column] + gained).round(), (frame[column] - lost).round())
     changed["demand"] = changed["casual"] + changed["registered"]
     return changed.astype(frame.dtypes)

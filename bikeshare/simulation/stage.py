@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,11 @@ class Stage:
             from bikeshare.simulation.slack_inbox import SlackInbox
 
             self.inbox = self._exits.enter_context(SlackInbox())
-            slack = {"slack_bot_token": "xoxb-mock-inbox", "slack_channel": "C0BIKES", "slack_api_url": self.inbox.api_url}
+            slack = {
+                "slack_bot_token": "xoxb-mock-inbox",
+                "slack_channel": "C0BIKES",
+                "slack_api_url": self.inbox.api_url,
+            }
         self.settings = Settings(
             home=self.home,
             clock=f"file:{self.home / 'clock.txt'}",
@@ -87,7 +91,11 @@ class Stage:
         log = self._exits.enter_context((self.home / "serve.log").open("ab"))
         self._supervisor = subprocess.Popen(
             [sys.executable, "-m", "bikeshare", "serve"],
-            cwd=checkout(), env=self.environment(), stdout=log, stderr=log, start_new_session=True,
+            cwd=checkout(),
+            env=self.environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         self.wait("the front to open its port", lambda: self._front_answers())
 
@@ -133,6 +141,15 @@ class Stage:
                 time.sleep(0.2)
         return current
 
+    def refresh_predictor(self, now: datetime) -> None:
+        """Let the live predictor see what has landed by now, and check that it did."""
+        answer = self.http.post("/-/refresh")
+        if answer.status_code != 200:
+            raise Unavailable(f"POST /-/refresh answered {answer.status_code}: {answer.text[:300]}")
+        as_of = (answer.json().get("snapshot") or {}).get("as_of")
+        if as_of != now.isoformat():
+            raise Unavailable(f"the predictor's snapshot is of {as_of}, expected {now.isoformat()}")
+
     def predict_day(self, weather: pd.DataFrame) -> dict[str, Any]:
         """Ask the live API for one day, as a client would."""
         rows = [
@@ -149,8 +166,3 @@ class Stage:
         """How many predictions for these hours have reached the records."""
         frames = self.ports.records.iter_predictions(start, end, columns=["timestamp"])
         return sum(len(frame) for frame in frames)
-
-
-def month(day: date) -> str:
-    """`2012-03` for log lines."""
-    return f"{day:%Y-%m}"

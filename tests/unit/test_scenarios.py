@@ -29,7 +29,7 @@ def inside(frame: pd.DataFrame) -> pd.Series:
         scenarios.clock_shift,
         scenarios.missing_hours,
         scenarios.demand_scaled,
-        scenarios.late_commute,
+        scenarios.home_office,
     ],
 )
 def test_rows_outside_the_interval_stay_and_the_input_is_not_modified(spring, scenario) -> None:
@@ -51,18 +51,19 @@ def test_fahrenheit_is_the_formula_and_leaves_demand(spring) -> None:
     pd.testing.assert_series_equal(changed["demand"], spring["demand"])
 
 
-def test_a_late_commute_moves_the_weekday_peaks_and_keeps_the_daily_sum(spring) -> None:
-    changed = scenarios.late_commute(spring, START, END)
+def test_home_office_flattens_weekday_peaks_and_keeps_the_daily_sum(spring) -> None:
+    changed = scenarios.home_office(spring, START, END)
 
     def profile(frame: pd.DataFrame, weekend: bool) -> pd.Series:
         rows = frame[inside(frame) & ((frame["timestamp"].dt.weekday >= 5) == weekend)]
         return rows.groupby(rows["timestamp"].dt.hour)["demand"].mean()
 
-    assert profile(spring, False).loc[:12].idxmax() == 8
-    assert profile(changed, False).loc[:12].idxmax() == 10
+    before, after = profile(spring, False), profile(changed, False)
+    assert after[8] / before[8] == pytest.approx(0.5, abs=0.02)
+    assert after[12] > before[12]
     pd.testing.assert_series_equal(profile(changed, True), profile(spring, True))
     ratio = changed.loc[inside(changed), "demand"].sum() / spring.loc[inside(spring), "demand"].sum()
-    assert 0.93 < ratio < 1.0
+    assert ratio == pytest.approx(1.0, abs=0.01)
     assert (changed["demand"] == changed["casual"] + changed["registered"]).all()
 
 
