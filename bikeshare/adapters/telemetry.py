@@ -1,0 +1,220 @@
+"""Metrics: one table of names that code, alert rules and dashboards share, and the batch job's way to publish them.
+
+A batch job ends before anybody scrapes it. Gauges are published as measured. Counters must go on from one run to
+the next, so their totals live in the records (`telemetry/<job>`) and the full set is published each time: two
+pods of a CronJob on different nodes go on counting where the other stopped, which a textfile would not give.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bikeshare.errors import Conflict, Unavailable
+from bikeshare.ports import Records
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: what its number means and how it is told apart."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_TABLE = (
+    # predictor
+    Metric("bikeshare_requests_total", "counter", "Answered requests.", ("route", "code")),
+    Metric("bikeshare_request_seconds", "histogram", "Time to answer.", ("route",)),
+    Metric("bikeshare_predictions_total", "counter", "Predicted hours by source.", ("source",)),
+    Metric("bikeshare_degraded_predictions_total", "counter", "Predictions without full history.", ("reason",)),
+    Metric("bikeshare_prediction_errors_total", "counter", "Requests that failed inside the service."),
+    Metric("bikeshare_what_if_predictions_total", "counter", "Predicted hours that were not to be logged."),
+    Metric("bikeshare_prediction_log_queue_rows", "gauge", "Predictions waiting in memory."),
+    Metric("bikeshare_prediction_log_written_total", "counter", "Predictions stored in the database."),
+    Metric("bikeshare_prediction_log_duplicates_total", "counter",
+           "Predictions that were stored before (retries, replays)."),
+    Metric("bikeshare_prediction_log_errors_total", "counter", "Failed attempts to write predictions."),
+    Metric("bikeshare_prediction_log_spooled_bytes", "gauge", "Predictions waiting on disk."),
+    Metric("bikeshare_prediction_log_dropped_total", "counter", "Predictions that were lost.", ("reason",)),
+    Metric("bikeshare_snapshot_age_seconds", "gauge", "Age of the history snapshot."),
+    Metric("bikeshare_snapshot_refresh_errors_total", "counter", "Failed snapshot refreshes."),
+    Metric("bikeshare_level_age_hours", "gauge", "Age of the newest demand in the level."),
+    Metric("bikeshare_level", "gauge", "Online level in use.", ("forest",)),
+    Metric("bikeshare_model_info", "gauge", "1 for the version this process serves.", ("version",)),
+    # pipeline
+    Metric("bikeshare_pipeline_last_success_timestamp_seconds", "gauge", "When a run last promoted or refused."),
+    Metric("bikeshare_pipeline_runs_total", "counter", "Ended runs by result.", ("result",)),
+    Metric("bikeshare_pipeline_step_seconds", "gauge", "Wall time of a step in the newest run.", ("step",)),
+    Metric("bikeshare_pipeline_step_cpu_seconds", "gauge", "CPU time of a step in the newest run.", ("step",)),
+    Metric("bikeshare_training_rows", "gauge", "Labelled hours the newest run trained on."),
+    Metric("bikeshare_challenger_wape", "gauge", "WAPE of the newest challenger on the gate's rows."),
+    Metric("bikeshare_gate_total", "counter", "Verdicts of the gate.", ("result",)),
+    # monitor
+    Metric("bikeshare_monitor_last_success_timestamp_seconds", "gauge", "When the monitor last decided (wall clock)."),
+    Metric("bikeshare_monitor_seconds", "gauge", "Wall time of the newest look."),
+    Metric("bikeshare_drift_score", "gauge", "Distance of 7 days of served inputs from the reference; "
+           "methods w1, js, psi (all of training) and season (same weeks of training).", ("column", "method")),
+    Metric("bikeshare_drift_limit", "gauge", "Limit of a drift score, learned from the reference.",
+           ("column", "method")),
+    Metric("bikeshare_drift_columns_over_limit", "gauge", "Columns over their season-matched limit."),
+    Metric("bikeshare_evidently_drift_share", "gauge", "Share of columns that a plain comparison with training data "
+           "calls drifted (default rule: distance >= 0.1). Nearly always high; shown, never acted upon."),
+    Metric("bikeshare_model_bias_log", "gauge", "7-day log(predicted / actual), centred on the backtest."),
+    Metric("bikeshare_model_bias_limit", "gauge", "Limit of its absolute value."),
+    Metric("bikeshare_model_wape", "gauge", "7-day WAPE of what was served."),
+    Metric("bikeshare_model_wape_limit", "gauge", "Limit of the 7-day WAPE."),
+    Metric("bikeshare_model_mae", "gauge", "7-day MAE of what was served, bikes per hour."),
+    Metric("bikeshare_model_step_log", "gauge", "48-hour log-bias minus its 14-day median."),
+    Metric("bikeshare_backtest_wape", "gauge", "WAPE of the champion's own backtest."),
+    Metric("bikeshare_naive_mae", "gauge", "7-day MAE of the same hour one week earlier, bikes per hour."),
+    Metric("bikeshare_interval_coverage", "gauge", "Share of hours inside the interval, 7 days.", ("level",)),
+    Metric("bikeshare_dq_failures", "gauge", "Broken rules of live inputs and refused days.", ("rule",)),
+    Metric("bikeshare_labels_lag_hours", "gauge", "Age of the newest label."),
+    Metric("bikeshare_decisions_total", "counter", "Decisions of the monitor.", ("action",)),
+    Metric("bikeshare_retrain_requested_total", "counter", "Runs the monitor started.", ("reason",)),
+    Metric("bikeshare_retrain_suppressed_total", "counter", "Retrains that a guard held back.", ("reason",)),
+    Metric("bikeshare_champion_age_seconds", "gauge", "Age of the champion's newest training hour."),
+    Metric("bikeshare_state", "gauge", "1 for the state the loop is in, 0 for the others.", ("state",)),
+)
+
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _TABLE}
+"""Every metric of the project by name."""
+
+_Sample = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class PrometheusTelemetry:
+    """`bikeshare.ports.Telemetry` of a batch job.
+
+    Args:
+        job: Name of the job, also the grouping key at the Pushgateway.
+        pushgateway_url: Where to push; empty: only the textfile.
+        textfile: File for node_exporter's textfile collector, replaced atomically; None: none.
+        records: Keeps counter totals between runs; None: counters start at zero.
+    """
+
+    def __init__(
+        self, job: str, pushgateway_url: str = "", textfile: Path | None = None, records: Records | None = None
+    ) -> None:
+        self._job = job
+        self._pushgateway_url = pushgateway_url
+        self._textfile = textfile
+        self._records = records
+        self._gauges: dict[_Sample, float] = {}
+        self._added: dict[_Sample, float] = {}
+        self._totals: dict[_Sample, float] = {}
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge of the table; KeyError for a name or label that is not in it."""
+        self._gauges[_sample(name, "gauge", labels)] = float(value)
+
+    def add(self, name: str, value: float = 1.0, **labels: str) -> None:
+        """Increase a counter of the table."""
+        sample = _sample(name, "counter", labels)
+        self._added[sample] = self._added.get(sample, 0.0) + float(value)
+
+    def flush(self) -> None:
+        """Publish every gauge and the totals of every counter.
+
+        Raises:
+            Unavailable: the Pushgateway does not answer; the textfile is written and the totals are kept.
+        """
+        if self._records is not None:
+            self._totals = self._keep_totals(self._records)
+        else:
+            for sample, value in self._added.items():
+                self._totals[sample] = self._totals.get(sample, 0.0) + value
+        self._added = {}
+        text = self._exposition()
+        if self._textfile is not None:
+            _replace(self._textfile, text)
+        if self._pushgateway_url:
+            self._push(text)
+
+    def _keep_totals(self, records: Records, attempts: int = 5) -> dict[_Sample, float]:
+        name = f"telemetry/{self._job}"
+        for attempt in range(1, attempts + 1):
+            document, revision = records.load_state(name)
+            totals = {_parse(key): float(value) for key, value in document.items()}
+            for sample, value in self._added.items():
+                totals[sample] = totals.get(sample, 0.0) + value
+            if not self._added:
+                return totals
+            try:
+                records.save_state(name, {_line(sample): value for sample, value in totals.items()}, revision)
+                return totals
+            except Conflict:
+                if attempt == attempts:
+                    raise
+        raise AssertionError("the loop returns or raises")
+
+    def _exposition(self) -> bytes:
+        from prometheus_client import CollectorRegistry, generate_latest
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        families: dict[str, Any] = {}
+        for sample, value in sorted({**self._gauges, **self._totals}.items()):
+            metric = METRICS[sample[0]]
+            family = families.get(metric.name)
+            if family is None:
+                make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+                name = metric.name.removesuffix("_total")
+                family = families[metric.name] = make(name, metric.help, labels=metric.labels)
+            family.add_metric([value for _, value in sample[1]], value)
+
+        class _Fixed:
+            def collect(self) -> list[Any]:
+                return list(families.values())
+
+        registry = CollectorRegistry()
+        registry.register(_Fixed())
+        return generate_latest(registry)
+
+    def _push(self, text: bytes, attempts: int = 3) -> None:
+        import time
+        import urllib.error
+        import urllib.request
+
+        url = f"{self._pushgateway_url.rstrip('/')}/metrics/job/{self._job}"
+        for attempt in range(1, attempts + 1):
+            request = urllib.request.Request(url, data=text, method="PUT", headers={"Content-Type": "text/plain"})
+            try:
+                with urllib.request.urlopen(request, timeout=5):
+                    return
+            except (urllib.error.URLError, OSError) as error:
+                if attempt == attempts:
+                    raise Unavailable(f"the Pushgateway at {url} does not answer ({error}): is it up?") from error
+                time.sleep(0.2 * attempt)
+
+
+def _sample(name: str, kind: Kind, labels: Mapping[str, str]) -> _Sample:
+    metric = METRICS[name]
+    if metric.kind != kind or set(labels) != set(metric.labels):
+        raise KeyError(f"{name} is a {metric.kind} with labels {metric.labels}, got a {kind} with {tuple(labels)}")
+    return name, tuple((label, str(labels[label])) for label in metric.labels)
+
+
+def _line(sample: _Sample) -> str:
+    """A sample as one JSON key; tab cannot occur in a metric name or in our label values."""
+    return "\t".join([sample[0], *(value for _, value in sample[1])])
+
+
+def _parse(key: str) -> _Sample:
+    name, *values = key.split("\t")
+    return name, tuple(zip(METRICS[name].labels, values, strict=True))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)
+    Path(scratch).chmod(0o644)
+    Path(scratch).replace(path)
