@@ -11,11 +11,10 @@ from bikeshare.core.promotion import Promotion
 from bikeshare.errors import RolloutRefused, TemporaryError
 from bikeshare.ports import Ports
 from bikeshare.steps import rollout, verify
+from bikeshare.steps.doorstep import Progress, quiet
 from bikeshare.steps.gate import read_checklist, record_gate
 from bikeshare.steps.outcome import Outcome, write_outcome
 from bikeshare.steps.package import Pack, package
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class DeployRequest:
 
 def deploy(
     ports: Ports, request: DeployRequest, *, load: Callable[[Path], Any], pack: Pack, connect: rollout.Connect,
-    progress: Progress = lambda line: None,
+    progress: Progress = quiet,
     roll_out: Callable[..., Any] = rollout.roll_out, verify_live: Callable[..., Any] = verify.verify_live,
 ) -> Outcome:
     """Deploy, or leave everything as it was.

@@ -1,12 +1,16 @@
 """What every pipeline task does first: which run is this, what time is it, where do progress lines go."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from bikeshare.errors import ConfigurationError
 from bikeshare.ports import Clock
+
+Progress = Callable[[str], None]
+"""Receives one line per stage."""
 
 MARK = "»"
 """Starts a progress line in a run's log, so that it can be told from the engine's own output."""
@@ -44,6 +48,10 @@ def moment(text: str) -> datetime | None:
     if value.tzinfo is not None:
         raise ConfigurationError(f"{text!r} has a time zone: give naive local time, 2012-01-31T12:00:00")
     return value
+
+
+def quiet(_line: str) -> None:
+    """Nobody listens to the progress."""
 
 
 def say(line: str) -> None:

@@ -82,7 +82,8 @@ def refuse(
     """Mark a challenger rejected, tell people, end the run; the Champion is untouched."""
     promotion, before, after = read_checklist(checklist)
     record_gate(registry, version, promotion)
-    registry.tag(version, {"status": "rejected", "rejected": "true", "rejected_reason": promotion.reason[:_TAG_CHARACTERS]})
+    reason = promotion.reason[:_TAG_CHARACTERS]
+    registry.tag(version, {"status": "rejected", "rejected": "true", "rejected_reason": reason})
     if registry.version_of("challenger") == version:
         registry.delete_alias("challenger")
     champion = registry.version_of("champion")

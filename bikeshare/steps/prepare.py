@@ -1,6 +1,5 @@
 """First step of a training: one run at a time, new days judged, and one immutable frame to train on."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -9,12 +8,11 @@ import pandas as pd
 from bikeshare.core.observations import data_hash
 from bikeshare.errors import BatchRejected, DataError
 from bikeshare.ports import Ports
+from bikeshare.steps.doorstep import Progress, quiet
 from bikeshare.steps.ingest import process_new
 from bikeshare.steps.lease import take_lease
 
 LABEL_DELAY = timedelta(hours=24)
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,14 @@ def prepare(
     wall_now: datetime,
     window_start: datetime | None = None,
     window_end: datetime | None = None,
-    progress: Progress = lambda line: None,
+    progress: Progress = quiet,
 ) -> Prepared:
     """Take the lease, judge landed days and collect the labelled observations.
 
     Ground truth lands 24 h late: hours after now - 24 h are not used.
 
     Args:
-        ports: Collaborators; the live predictor is asked first, as a model that cannot be rolled out need not be trained.
+        ports: Collaborators; the live predictor is asked first: what cannot be rolled out need not be trained.
         run_key: Owner of the lease.
         now: Naive local time on the run's clock.
         wall_now: Wall clock, for the lease.

@@ -28,12 +28,10 @@ from bikeshare.core.promotion import EvaluationPlan, GatePolicy, plan_evaluation
 from bikeshare.core.training import TrainedModel, TrainingConfig, train
 from bikeshare.errors import NotFound
 from bikeshare.ports import ModelRegistry
-from bikeshare.steps.doorstep import moment
+from bikeshare.steps.doorstep import Progress, moment, quiet
 
 FORECAST, PLAN, CHAMPION = "forecast.parquet", "plan.json", "champion"
 """Files of a trial: what the gate needs beside the challenger."""
-
-Progress = Callable[[str], None]
 
 
 class SaveArtifact(Protocol):
@@ -119,7 +117,7 @@ def train_challenger(
     trial: Path,
     save: SaveArtifact,
     draw: DrawPlots,
-    progress: Progress = lambda line: None,
+    progress: Progress = quiet,
 ) -> Challenger:
     """Fit, backtest, save, log and register; the alias `challenger` then points to the new version.
 
