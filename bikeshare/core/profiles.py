@@ -137,7 +137,7 @@ def season_counts(profile: Mapping[str, Any], column: str, week: int) -> np.ndar
     ]
     if not found:
         return None
-    total: np.ndarray = np.sum(found, axis=0)
+    total = np.asarray(np.sum(found, axis=0))
     return total if total.sum() >= MIN_WEEK_HOURS else None
 
 
