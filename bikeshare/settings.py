@@ -4,13 +4,19 @@ Nothing below a door reads the environment. Names are `BIKESHARE_<FIELD>`; a few
 convention (MLFLOW_TRACKING_URI, SLACK_*, PUSHGATEWAY_URL). A misspelt `BIKESHARE_*` variable is an error.
 """
 
+import json
 import os
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bikeshare.core.promotion import GatePolicy
+from bikeshare.core.retraining import RetrainingPolicy
+from bikeshare.core.rollout import RolloutPolicy
+from bikeshare.core.validation import ValidationPolicy
 from bikeshare.errors import ConfigurationError
 
 PREFIX = "BIKESHARE_"
@@ -91,6 +97,10 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("PUSHGATEWAY_URL", "pushgateway_url"),
         description="Where batch jobs push metrics. Empty: a textfile in HOME/metrics.",
     )
+    validation: ValidationPolicy = Field(default=ValidationPolicy(), description="When a batch is refused.")
+    gate: GatePolicy = Field(default=GatePolicy(), description="When a challenger may replace the Champion.")
+    rollout_checks: RolloutPolicy = Field(default=RolloutPolicy(), description="What a canary must show.")
+    retraining: RetrainingPolicy = Field(default=RetrainingPolicy(), description="When the monitor retrains.")
     environment_name: str = Field(default="embedded", description="Shown in alerts and reports.")
 
     @model_validator(mode="after")
@@ -123,9 +133,12 @@ class Settings(BaseSettings):
                 continue
             alias = field.validation_alias
             key = str(alias.choices[0]) if isinstance(alias, AliasChoices) else PREFIX + name.upper()
-            if isinstance(value, SecretStr):
-                value = value.get_secret_value()
-            variables[key] = str(value.absolute()) if name == "home" else str(value)
+            if is_dataclass(value) and not isinstance(value, type):
+                variables[key] = json.dumps(asdict(value), default=dict)
+            elif isinstance(value, SecretStr):
+                variables[key] = value.get_secret_value()
+            else:
+                variables[key] = str(value.absolute()) if name == "home" else str(value)
         return variables
 
 

@@ -43,19 +43,19 @@ def document() -> str:
         summary = (type(default).__doc__ or "").strip().splitlines()[0]
         names = [item.name for item in fields(default)]
         lines.append(POLICY_HEADER.format(name=name, title=summary, prefix=variable, example=names[0].upper()))
-        described = _attribute_docs(type(default).__doc__ or "")
+        described = _attribute_docs(type(default).__doc__ or "", names)
         lines += [f"| `{item}` | `{getattr(default, item)}` | {described.get(item, '')} |\n" for item in names]
     return "".join(lines)
 
 
-def _attribute_docs(docstring: str) -> dict[str, str]:
+def _attribute_docs(docstring: str, names: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     current, inside = "", False
     for line in docstring.splitlines():
         text = line.strip()
         if text in ("Attributes:", "Args:"):
             inside = True
-        elif inside and ":" in text and text.split(":")[0].isidentifier():
+        elif inside and ":" in text and text.split(":")[0] in names:
             current, _, rest = text.partition(":")
             found[current] = rest.strip()
         elif inside and current and text:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bikeshare.core.promotion import GatePolicy
+from bikeshare.core.retraining import RetrainingPolicy
 from bikeshare.errors import ConfigurationError
 from bikeshare.settings import Settings, load_settings
 
@@ -23,6 +25,13 @@ def test_a_wrong_value_is_named_with_what_was_seen(monkeypatch: pytest.MonkeyPat
         load_settings()
 
 
+def test_a_misspelt_policy_field_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIKESHARE_RETRAINING__COOLDOWN_DAY", "3")
+
+    with pytest.raises(ConfigurationError, match="cooldown_day"):
+        load_settings()
+
+
 def test_a_bot_token_without_a_channel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-secret-value")
 
@@ -33,7 +42,13 @@ def test_a_bot_token_without_a_channel_is_refused(monkeypatch: pytest.MonkeyPatc
 
 def test_children_get_exactly_these_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     mine = Settings(
-        home=tmp_path, predictor_port=4000, slack_bot_token="t", slack_channel="C1", pushgateway_url="http://push"
+        home=tmp_path,
+        predictor_port=4000,
+        slack_bot_token="t",
+        slack_channel="C1",
+        pushgateway_url="http://push",
+        gate=GatePolicy(max_mae_ratio=1.5, slice_ratios={"rain": 1.4}),
+        retraining=RetrainingPolicy(cooldown_days=3),
     )
     for name, value in mine.to_environment().items():
         monkeypatch.setenv(name, value)
