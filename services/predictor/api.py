@@ -34,6 +34,10 @@ logger = logging.getLogger("bikeshare.predictor")
 BODY_SECONDS = 10.0
 """A client that needs longer to send one megabyte is told so (408) and cannot hold a connection."""
 
+DISCARD_BYTES = 8 * MAX_BODY_BYTES
+"""An oversized body is read and dropped up to here, because most clients read no answer before they have sent
+everything; beyond it the connection is closed."""
+
 THREAD_BYTES = 32 * 1024
 """Larger bodies (about 200 rows) are computed beside the event loop, so that they do not delay single-row requests."""
 
@@ -210,24 +214,25 @@ class Request:
 
     async def body(self) -> bytes:
         """The whole body; raises InvalidRequest when it is too large or too slow."""
-        length = self.header(b"content-length")
-        if length.isdigit() and int(length) > MAX_BODY_BYTES:
-            raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                parts: list[bytes] = []
-                size = 0
                 while True:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
                         raise _Gone
                     part = message.get("body", b"")
                     size += len(part)
+                    more = message.get("more_body", False)
                     if size > MAX_BODY_BYTES:
-                        raise self._too_large()
-                    parts.append(part)
-                    if not message.get("more_body", False):
-                        return parts[0] if len(parts) == 1 else b"".join(parts)
+                        parts.clear()
+                        if not more or size > DISCARD_BYTES:
+                            raise self._too_large()
+                    else:
+                        parts.append(part)
+                        if not more:
+                            return parts[0] if len(parts) == 1 else b"".join(parts)
         except TimeoutError:
             self.extra = [(b"connection", b"close")]
             raise InvalidRequest(408, "body_timeout", f"no complete body after {BODY_SECONDS:g} s") from None

@@ -29,6 +29,7 @@ logger = logging.getLogger("bikeshare.front")
 
 TOKEN_FILE = "supervisor.token"
 MAX_BODY_BYTES = 1024 * 1024
+DISCARD_BYTES = 8 * MAX_BODY_BYTES
 
 _HOP_HEADERS = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
@@ -77,7 +78,7 @@ class Front:
         request_id = request.headers.get("X-Request-ID") or uuid.uuid4().hex
         try:
             async with asyncio.timeout(self._policy.body_seconds):
-                body = await request.read()
+                body = await _read(request)
         except web.HTTPRequestEntityTooLarge:
             return _error(413, "body_too_large", f"more than {MAX_BODY_BYTES} bytes; split the request",
                           request_id=request_id, close=True)
@@ -144,6 +145,20 @@ class Front:
                 if name.lower() not in _HOP_HEADERS:
                     response.headers[name] = value
             return response
+
+
+async def _read(request: web.Request) -> bytes:
+    """The body; an oversized one is dropped up to a limit, so that the client gets to read its refusal."""
+    body, size = bytearray(), 0
+    async for part in request.content.iter_any():
+        size += len(part)
+        if size <= MAX_BODY_BYTES:
+            body += part
+        elif size > DISCARD_BYTES:
+            break
+    if size > MAX_BODY_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, size)
+    return bytes(body)
 
 
 def control_app(supervisor: Supervisor, token: str) -> web.Application:

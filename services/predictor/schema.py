@@ -198,7 +198,7 @@ def parse_predict(body: bytes, now: datetime, window: Window) -> Columns:
     try:
         rows: Sequence[Mapping[str, Any]] = PREDICT.validate_json(body)["instances"]
     except ValidationError as error:
-        raise _explain(error) from None
+        raise _explain(error, PredictRequest, Instance) from None
     timestamps = _hours([row["timestamp"] for row in rows], "instances[{}].timestamp")
     if len(rows) > 1:
         _refuse_duplicates(timestamps)
@@ -211,7 +211,7 @@ def parse_forecast(body: bytes, now: datetime, window: Window) -> Columns:
     try:
         request = FORECAST.validate_json(body)
     except ValidationError as error:
-        raise _explain(error) from None
+        raise _explain(error, ForecastRequest, HourWeather) from None
     start = request.get("start")
     if start is None:
         first = np.datetime64(now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1), "h")
@@ -272,7 +272,7 @@ def _refuse_outside(timestamps: NDArray[np.datetime64], now: datetime, window: W
         )
 
 
-def _explain(error: ValidationError) -> InvalidRequest:
+def _explain(error: ValidationError, request: type, row: type) -> InvalidRequest:
     first = error.errors(include_url=False)[0]
     kind, location, value = first["type"], first["loc"], first.get("input")
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or None
@@ -280,7 +280,7 @@ def _explain(error: ValidationError) -> InvalidRequest:
     if kind == "json_invalid":
         return InvalidRequest(400, "invalid_json", f"the body is not JSON: {first['ctx']['error']}")
     if kind == "extra_forbidden":
-        return _unknown(name[:100], (field or "")[:200], location)
+        return _unknown(name[:100], (field or "")[:200], list((row if len(location) > 1 else request).__annotations__))
     if kind == "missing":
         return InvalidRequest(422, "missing_field", f"{name} is required", field=field, allowed=_allowed(name))
     if kind in ("greater_than_equal", "less_than_equal", "finite_number"):
@@ -305,17 +305,13 @@ def _explain(error: ValidationError) -> InvalidRequest:
     )
 
 
-def _unknown(name: str, field: str, location: tuple[int | str, ...]) -> InvalidRequest:
-    nested = len(location) > 1
-    if nested and name in NEVER_FEATURES:
+def _unknown(name: str, field: str, fields: list[str]) -> InvalidRequest:
+    if name in NEVER_FEATURES:
         message = f"{name} is part of the answer: it is not known when demand is predicted; remove it"
-    elif nested and name in _CALENDAR:
+    elif name in _CALENDAR:
         message = f"{name} is derived from timestamp on the server; remove it"
     else:
         message = f"{name!r} is not a field of this request; remove it"
-    fields = list(Instance.__annotations__) if nested else ["instances"]
-    if location and location[0] == "weather":
-        fields = list(HourWeather.__annotations__)
     return InvalidRequest(422, "unknown_field", message, field=field, allowed=fields)
 
 

