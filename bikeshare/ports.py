@@ -361,7 +361,11 @@ class Notifier(Protocol):
     """Carries alerts to people; de-duplicates by key, threads by incident."""
 
     def send(self, alert: Alert) -> Receipt:
-        """Deliver, or say why not (duplicate). Raises Unavailable after retries."""
+        """Deliver, or say why not: a duplicate, or the carrier is away and the alert waits in the outbox."""
+        ...
+
+    def deliver_pending(self) -> int:
+        """Send what waits in the outbox; return how many alerts went out."""
         ...
 
 

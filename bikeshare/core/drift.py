@@ -95,16 +95,20 @@ def score_days(labelled: pd.DataFrame) -> tuple[DayScore, ...]:
         return ()
     demand = labelled["demand"].to_numpy(dtype="float64")
     prediction = labelled["prediction"].to_numpy(dtype="float64")
-    sums = pd.DataFrame({
-        "hours": 1, "demand": demand, "prediction": prediction, "abs_error": np.abs(prediction - demand),
+    flags_and_sums = {
+        "hours": np.ones(len(demand)), "demand": demand, "prediction": prediction, "abs_error": np.abs(prediction - demand),
         "inside_80": (labelled["lower_80"].to_numpy() <= demand) & (demand <= labelled["upper_80"].to_numpy()),
         "inside_95": (labelled["lower_95"].to_numpy() <= demand) & (demand <= labelled["upper_95"].to_numpy()),
         "degraded": labelled["degraded"].to_numpy(dtype=bool),
-    }).groupby(labelled["timestamp"].dt.date.to_numpy()).sum()
+    }
+    numbers, places = np.unique(labelled["timestamp"].to_numpy().astype("datetime64[D]"), return_inverse=True)
+    hours, true, served, error, in_80, in_95, degraded = (
+        np.bincount(places, weights=values.astype("float64"), minlength=len(numbers)).tolist()
+        for values in flags_and_sums.values()
+    )
     return tuple(
-        DayScore(day, int(row.hours), float(row.demand), float(row.prediction), float(row.abs_error),
-                 int(row.inside_80), int(row.inside_95), int(row.degraded))
-        for day, row in zip(sums.index, sums.itertuples(index=False), strict=True)
+        DayScore(day, int(hours[i]), true[i], served[i], error[i], int(in_80[i]), int(in_95[i]), int(degraded[i]))
+        for i, day in enumerate(numbers.astype(date).tolist())
     )
 
 
@@ -182,7 +186,7 @@ def judge_step(days: Sequence[DayScore], last: date, limits: Limits | None, poli
     )
 
 
-def estimate_onset(days: Sequence[DayScore], last: date, limits: Limits, policy: DriftPolicy) -> datetime:
+def estimate_onset(days: Sequence[DayScore], last: date, limits: Limits) -> datetime:
     """First hour of the spell of days over the limits that ends at `last`: the last zero of a one-sided CUSUM."""
     total, onset = 0.0, last
     for day in sorted(days, key=lambda item: item.day):

@@ -120,7 +120,7 @@ def decile_counts(counts: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray
 
 def coarsen(counts: np.ndarray) -> np.ndarray:
     """1,024 bins summed into 64."""
-    return counts.reshape(SEASON_BINS, -1).sum(axis=1)
+    return np.asarray(counts.reshape(SEASON_BINS, -1).sum(axis=1))
 
 
 def week_of_year(timestamps: pd.Series) -> np.ndarray:

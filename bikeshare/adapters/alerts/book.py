@@ -1,0 +1,97 @@
+"""What was already said: de-duplication, threads and the outbox, kept in the records so that every process agrees."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from bikeshare.core.alerts import Alert
+from bikeshare.core.messages import from_document, to_document
+from bikeshare.errors import Conflict
+from bikeshare.ports import Receipt, Records
+
+STATE = "alerts"
+REPEAT_AFTER = timedelta(hours=24)
+_FORGET_AFTER = timedelta(days=60)
+_ATTEMPTS = 10
+
+Deliver = Callable[[Alert, str | None], str | None]
+"""Carry one alert into a thread (None: open one); return the thread. Raises Undelivered."""
+
+
+class Undelivered(Exception):
+    """The carrier did not take the alert; it stays in the outbox. Never leaves the package."""
+
+
+class AlertBook:
+    """Sends what was not said yet. At least once: a kill after the send repeats an alert, it never loses one."""
+
+    def __init__(self, records: Records, deliver: Deliver) -> None:
+        self._records = records
+        self._deliver = deliver
+
+    def send(self, alert: Alert) -> Receipt:
+        """Deliver unless the same key was sent within 24 h; keep what cannot be delivered for the next call."""
+        document, _ = self._records.load_state(STATE)
+        earlier = document.get("sent", {}).get(alert.key)
+        thread = _thread(document, alert.incident)
+        if earlier is not None and abs(alert.at - datetime.fromisoformat(earlier["at"])) < REPEAT_AFTER:
+            return Receipt(False, f"the same alert was sent at {earlier['at']}", thread)
+        if any(item["key"] == alert.key for item in document.get("outbox", ())):
+            return Receipt(False, "the same alert waits in the outbox", thread)
+        try:
+            thread = self._deliver(alert, thread) or thread
+        except Undelivered as problem:
+            self._change(lambda old: {**old, "outbox": [*old.get("outbox", ()), to_document(alert)]})
+            return Receipt(False, f"{problem}; kept in the outbox, sent with the next look", thread)
+        self._change(lambda old: _noted(old, alert, thread))
+        return Receipt(True, "sent", thread)
+
+    def deliver_pending(self) -> int:
+        """Send what waits in the outbox, oldest first; stop at the first refusal. Returns how many went out."""
+        document, _ = self._records.load_state(STATE)
+        done = 0
+        for item in document.get("outbox", ()):
+            alert = from_document(item)
+            current, _ = self._records.load_state(STATE)
+            try:
+                thread = self._deliver(alert, _thread(current, alert.incident))
+            except Undelivered:
+                break
+            self._change(partial(_noted, alert=alert, thread=thread))
+            done += 1
+        return done
+
+    def waiting(self) -> int:
+        """Alerts in the outbox."""
+        return len(self._records.load_state(STATE)[0].get("outbox", ()))
+
+    def _change(self, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            value, revision = self._records.load_state(STATE)
+            try:
+                self._records.save_state(STATE, change(value), revision)
+                return
+            except Conflict:
+                if attempt == _ATTEMPTS:
+                    raise
+
+
+def _thread(document: Mapping[str, Any], incident: str) -> str | None:
+    known = document.get("threads", {}).get(incident)
+    return known["thread"] if known else None
+
+
+def _noted(old: Mapping[str, Any], alert: Alert, thread: str | None) -> dict[str, Any]:
+    """The book after an alert went out; a recovery closes the incident, so that a relapse is told at once."""
+    oldest = alert.at - _FORGET_AFTER
+    sent = {key: item for key, item in old.get("sent", {}).items() if datetime.fromisoformat(item["at"]) > oldest}
+    if alert.kind == "recovered":
+        sent = {key: item for key, item in sent.items() if item["incident"] != alert.incident}
+    sent[alert.key] = {"at": alert.at.isoformat(), "incident": alert.incident}
+    threads = {key: item for key, item in old.get("threads", {}).items()
+               if datetime.fromisoformat(item["at"]) > oldest}
+    if thread is not None:
+        threads[alert.incident] = {"thread": thread, "at": alert.at.isoformat()}
+    outbox = [item for item in old.get("outbox", ()) if item["key"] != alert.key]
+    return {**old, "sent": sent, "threads": threads, "outbox": outbox}
