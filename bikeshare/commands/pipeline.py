@@ -35,27 +35,28 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Start the training pipeline and follow it; exits 1 when the run fails."""
-    from bikeshare.bootstrap import wire_clock, wire_runs
+    from bikeshare.bootstrap import wire
     from bikeshare.settings import load_settings
     from bikeshare.steps.doorstep import moment
+    from bikeshare.steps.request_run import request_run
 
     settings = load_settings()
-    at = moment(now) or wire_clock(settings).now()
+    ports = wire(settings)
     for text in (window_start, window_end, adapt_since):
         moment(text)
-    arguments: dict[str, Any] = {"now": at.isoformat()}
     chosen = {
         "window_start": window_start, "window_end": window_end, "adapt_since": adapt_since,
         "holdout_days": holdout_days, "trees": trees, "seed": seed,
     }
-    arguments.update({name: value for name, value in chosen.items() if value not in ("", None)})
-    runs = wire_runs(settings)
+    arguments = {name: value for name, value in chosen.items() if value not in ("", None)}
     key = run_key or f"manual-{datetime.now():%Y%m%dT%H%M%S}"
-    started = runs.submit(arguments, run_key=key, reason=reason)
+    started = request_run(
+        ports, run_key=key, reason=reason, arguments=arguments, now=moment(now) or ports.clock.now()
+    )
     if not as_json:
         typer.echo(f"run {started.run_key}: {started.url}")
     if wait:
-        started = _follow(runs, started, quiet=as_json)
+        started = _follow(ports.runs, started, quiet=as_json)
     _report(settings, started, as_json)
     if started.status == "failed":
         raise typer.Exit(1)

@@ -48,7 +48,7 @@ class LocalRuns:
         self._folder.mkdir(parents=True, exist_ok=True)
         with _locked(self._folder / ".submit.lock"):
             found = self.find(run_key)
-            if found is not None and not (found.status == "failed" and _was_never_started(self._folder / run_key)):
+            if found is not None:
                 return found
             folder = self._folder / run_key
             (folder / "tmp").mkdir(parents=True, exist_ok=True)
@@ -61,10 +61,12 @@ class LocalRuns:
         return self.get(run_key)
 
     def find(self, run_key: str) -> Run | None:
-        """The run of a key, or None."""
+        """The run of a key, or None; one whose submitter died before it started the process never was."""
         _check_key(run_key)
         folder = self._folder / run_key
-        return _read(folder) if (folder / "run.json").is_file() else None
+        if not (folder / "run.json").is_file() or _was_never_started(folder):
+            return None
+        return _read(folder)
 
     def active(self) -> Sequence[Run]:
         """Runs whose process lives."""
@@ -148,6 +150,8 @@ def _is_alive(folder: Path) -> bool:
 
 def _was_never_started(folder: Path) -> bool:
     """True when the submitter died between writing the document and starting the process."""
+    if _is_alive(folder):
+        return False
     document = read_run(folder)
     return document["status"] == "pending" and document.get("pid") is None
 
