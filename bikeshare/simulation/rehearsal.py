@@ -22,14 +22,14 @@ from bikeshare.core.batch import WeatherBatch
 from bikeshare.core.forecasting import Forecaster
 from bikeshare.core.promotion import GatePolicy
 from bikeshare.errors import BikeshareError, NotFound
-from bikeshare.ports import Ports, PredictionRow, Run
+from bikeshare.ports import Ports, PredictionRow, Run, RunStatus
 from bikeshare.settings import Settings
 from bikeshare.simulation.world import World, days
 from bikeshare.steps.evaluate import evaluate_challenger
 from bikeshare.steps.gate import judge, record_gate
 from bikeshare.steps.ingest import process_new
 from bikeshare.steps.landing import land
-from bikeshare.steps.outcome import Outcome, write_outcome
+from bikeshare.steps.outcome import Outcome, Result, write_outcome
 from bikeshare.steps.package import package
 from bikeshare.steps.rollout import move_aliases
 from bikeshare.steps.snapshot import build_snapshot
@@ -78,11 +78,11 @@ class InProcessRuns:
         now = datetime.fromisoformat(str(arguments["now"]))
         try:
             self._execute(arguments, run_key, reason, now)
-            status = "succeeded"
+            status: RunStatus = "succeeded"
         except BikeshareError as error:
             write_outcome(self.ports().store, Outcome(run_key, "failed", str(error), now))
             status = "failed"
-        self._runs[run_key] = Run(run_key, run_key, status, f"memory://{run_key}", now)  # type: ignore[arg-type]
+        self._runs[run_key] = Run(run_key, run_key, status, f"memory://{run_key}", now)
         return self._runs[run_key]
 
     def _execute(self, arguments: Mapping[str, Any], run_key: str, reason: str, now: datetime) -> None:
@@ -126,7 +126,7 @@ class InProcessRuns:
             self.forecasters[made.version] = loaded.forecaster
             ports.rollouts.promote_canary(made.version)
             move_aliases(ports, made.version)
-        result = "promoted" if promotion.accepted else "refused"
+        result: Result = "promoted" if promotion.accepted else "refused"
         write_outcome(
             ports.store, Outcome(run_key, result, promotion.reason, now, made.version, champion, before, after)
         )
@@ -163,6 +163,7 @@ class Rehearsal:
     policies: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[date, Any], None] | None = None
     decisions: list[Any] = field(default_factory=list)
+    _today: date = date.min
 
     def __enter__(self) -> "Rehearsal":
         """Wire everything in a temporary home and train the first champion on all days before `start`."""
@@ -199,7 +200,7 @@ class Rehearsal:
         """Play every day from where the play stands to `until`; return the decisions of these days."""
         check = room("services.monitor.check")
         made = []
-        first = self.start + timedelta(days=1) if not self.decisions else self._today + timedelta(days=1)
+        first = max(self.start, self._today) + timedelta(days=1)
         for day in days(first, until):
             self._today = day
             morning = datetime.combine(day, time())

@@ -23,6 +23,8 @@ USEFUL_SHARE = 0.05
 
 FORTNIGHT = timedelta(days=14)
 
+_EVER = datetime(2013, 1, 1)
+
 
 @dataclass(frozen=True)
 class RunReport:
@@ -147,8 +149,6 @@ CHANGES: dict[str, tuple[Callable[[datetime], Scenario], bool]] = {
     "30 % of the hours missing": (lambda at: lambda frame: scenarios.missing_hours(frame, at, _EVER), True),
 }
 """Labelled changes whose detection is measured: name -> (scenario from its first hour, only the feed breaks)."""
-
-_EVER = datetime(2013, 1, 1)
 
 
 def to_markdown(year: Replayed, changes: Sequence[Replayed]) -> str:
