@@ -123,7 +123,7 @@ def test_without_a_database_it_starts_answers_and_keeps_the_log(world: World) ->
     with predictor(world) as running:
         client = Client(running.url)
         answer = ask(client, "while-away")
-        assert (answer["source"], answer["degraded"], answer["level_age_hours"]) == ("stateless_frozen", True, None)
+        assert (answer["source"], answer["degraded"]) == ("stateless_online", True)  # the artifact's own level
         wait_until(lambda: client.metric("bikeshare_prediction_log_spooled_bytes") > 0, 20, "the spool")
         assert client.metric("bikeshare_snapshot_refresh_errors_total") > 0
 
