@@ -21,6 +21,7 @@ def deploy(
     from bikeshare.steps.deploy import DeployRequest
     from bikeshare.steps.deploy import deploy as deploy_version
     from bikeshare.steps.doorstep import path_of, say, this_run
+    from bikeshare.steps.outcome import noting_failure
 
     settings = load_settings()
     ports = wire(settings)
@@ -30,4 +31,5 @@ def deploy(
         settings.predictor_url,
     )
     connect = partial(HttpApi, api_key=settings.api_key.get_secret_value())
-    return deploy_version(ports, request, load=load_artifact, pack=pack, connect=connect, progress=say).version
+    with noting_failure(ports.store, run):
+        return deploy_version(ports, request, load=load_artifact, pack=pack, connect=connect, progress=say).version

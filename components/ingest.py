@@ -13,13 +13,15 @@ def ingest(
     from bikeshare.bootstrap import wire
     from bikeshare.settings import load_settings
     from bikeshare.steps.doorstep import moment, say, this_run, wall_time
+    from bikeshare.steps.outcome import noting_failure
     from bikeshare.steps.prepare import prepare
 
     ports = wire(load_settings())
     run = this_run(run_key, job, now, ports.clock)
-    prepared = prepare(
-        ports, run_key=run.key, now=run.now, wall_now=wall_time(), window_start=moment(window_start),
-        window_end=moment(window_end), progress=say,
-    )
+    with noting_failure(ports.store, run):
+        prepared = prepare(
+            ports, run_key=run.key, now=run.now, wall_now=wall_time(), window_start=moment(window_start),
+            window_end=moment(window_end), progress=say,
+        )
     prepared.observations.to_parquet(observations.path, index=False)
     observations.metadata["data_hash"] = prepared.data_hash

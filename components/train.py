@@ -16,18 +16,21 @@ def train(
     from bikeshare.adapters.artifacts import save_artifact
     from bikeshare.adapters.git import revision
     from bikeshare.adapters.plots import draw_plots
-    from bikeshare.bootstrap import wire_clock, wire_registry
+    from bikeshare.bootstrap import wire_clock, wire_registry, wire_store
     from bikeshare.settings import load_settings
     from bikeshare.steps.doorstep import path_of, say, this_run
+    from bikeshare.steps.outcome import noting_failure
     from bikeshare.steps.train import request_of, train_challenger
 
     settings = load_settings()
     run = this_run(run_key, job, now, wire_clock(settings))
-    made = train_challenger(
-        pd.read_parquet(observations.path), wire_registry(settings),
-        request_of(run.key, reason, run.now, adapt_since, holdout_days, trees, seed, revision()),
-        artifact=path_of(challenger.path), trial=path_of(trial.path), save=save_artifact, draw=draw_plots, progress=say,
-    )
+    with noting_failure(wire_store(settings), run):
+        made = train_challenger(
+            pd.read_parquet(observations.path), wire_registry(settings),
+            request_of(run.key, reason, run.now, adapt_since, holdout_days, trees, seed, revision()),
+            artifact=path_of(challenger.path), trial=path_of(trial.path), save=save_artifact, draw=draw_plots,
+            progress=say,
+        )
     metrics.log_metric("test_wape", made.scores.wape)
     challenger.metadata["version"] = made.version
     return made.version

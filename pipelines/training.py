@@ -42,8 +42,8 @@ def training(
         on_cluster(made, cpu="1", memory="2Gi").set_caching_options(False)
         made.set_retry(num_retries=1, backoff_duration="15s", backoff_factor=2)
         judged = evaluate(
-            seed=seed, observations=rows.outputs["observations"], challenger=made.outputs["challenger"],
-            trial=made.outputs["trial"],
+            run_key=run_key, job=JOB, now=now, seed=seed, observations=rows.outputs["observations"],
+            challenger=made.outputs["challenger"], trial=made.outputs["trial"],
         )
         on_cluster(judged, cpu="500m", memory="1Gi").set_caching_options(False)
         with dsl.If(judged.outputs["Output"] == True, name="accepted"):  # noqa: E712 - the engine compares

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from bikeshare.core.alerts import Alert
+from bikeshare.errors import BatchRejected
 from bikeshare.ports import Ports
 from bikeshare.steps.lease import give_back_lease
 from bikeshare.steps.outcome import Outcome, read_outcome, write_outcome
@@ -34,7 +35,7 @@ def finish(
         write_outcome(ports.store, outcome)
     if any(intent.run_key == run_key for intent in ports.records.intents()):
         ports.records.close_intent(run_key, outcome=outcome.result, finished_at=now)
-    if outcome.result == "failed":
+    if outcome.result == "failed" and outcome.error != BatchRejected.__name__:  # that alert was sent with the verdict
         champion = ports.registry.version_of("champion")
         ports.notifier.send(Alert(
             kind="pipeline_failed", key=f"pipeline_failed:{run_key}", incident=incident or f"run:{run_key}",

@@ -4,12 +4,15 @@ A pipeline engine may skip a branch and still report success; a run without this
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal
 
 from bikeshare.errors import DataError, NotFound
 from bikeshare.ports import ObjectStore
+from bikeshare.steps.doorstep import ThisRun
 
 Result = Literal["promoted", "refused", "rolled_back", "failed"]
 
@@ -17,6 +20,8 @@ Result = Literal["promoted", "refused", "rolled_back", "failed"]
 @dataclass(frozen=True)
 class Outcome:
     """The end of a run.
+
+    A `failed` outcome is written by the task that fails, as pipeline engines keep the cause in their logs only.
 
     Attributes:
         run_key: Key of the run.
@@ -27,6 +32,7 @@ class Outcome:
         previous: Champion at the start of the roll-out.
         wape_before: The Champion's WAPE on the judged rows, None when it was not comparable.
         wape_after: The challenger's on the same rows.
+        error: Class of the exception of a failed run, e.g. `BatchRejected`.
     """
 
     run_key: str
@@ -37,11 +43,24 @@ class Outcome:
     previous: str | None = None
     wape_before: float | None = None
     wape_after: float | None = None
+    error: str = ""
 
 
 def outcome_key(run_key: str) -> str:
     """Store key of a run's outcome."""
     return f"runs/{run_key}/outcome.json"
+
+
+@contextmanager
+def noting_failure(store: ObjectStore, run: ThisRun) -> Iterator[None]:
+    """Write down why a task failed, then let it fail; an outcome that says more is kept."""
+    try:
+        yield
+    except Exception as error:
+        known = read_outcome(store, run.key)
+        if known is None or known.result == "failed":
+            write_outcome(store, Outcome(run.key, "failed", str(error), run.now, error=type(error).__name__))
+        raise
 
 
 def write_outcome(store: ObjectStore, outcome: Outcome) -> None:
