@@ -53,14 +53,22 @@ def cooldown_until(s: Situation) -> datetime | None:
     return latest if latest is not None and latest > s.now else None
 
 
+def retired_version(memory: Memory, champion: str | None) -> str | None:
+    """The version whose errors are not held against the champion: the one that was replaced because of them."""
+    old = memory.model_version
+    if old == champion or old is None:
+        return memory.retired
+    blamed = bool(memory.checks) and memory.checks[-1].exceeded
+    asked = memory.request is not None and memory.request.model_version == old
+    return old if blamed or asked else None
+
+
 def _champion(s: Situation) -> Situation:
     """A new champion starts with a clean sheet; the errors of the version it replaced stay with that version."""
     old, new = s.memory.model_version, s.evidence.model_version
     if old == new or old is None:
         return s
-    blamed = bool(s.memory.checks) and s.memory.checks[-1].exceeded
-    asked = s.memory.request is not None and s.memory.request.model_version == old
-    retired = old if blamed or asked else None
+    retired = retired_version(s.memory, new)
     open_circuit = s.memory.unhelpful >= s.policy.unhelpful_limit
     return replace(s, memory=replace(
         s.memory, checks=(), retired=retired, unhelpful=0 if open_circuit else s.memory.unhelpful
