@@ -104,7 +104,7 @@ def release(
 @quarantine_app.command("list")
 def quarantine_list(as_json: Json = False) -> None:
     """Days in quarantine with the reason."""
-    from bikeshare.steps.ingest import quarantined
+    from bikeshare.steps.quarantine import quarantined
 
     store, _, _, _ = _world()
     notes = list(quarantined(store))
@@ -119,7 +119,8 @@ def status(
 ) -> None:
     """How much history is accepted, where its gaps are, what waits and what was refused."""
     from bikeshare.core.observations import gaps
-    from bikeshare.steps.ingest import pending, quarantined
+    from bikeshare.steps.ingest import pending
+    from bikeshare.steps.quarantine import quarantined
 
     store, records, _, _ = _world()
     frame = records.observations(since)

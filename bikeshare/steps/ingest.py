@@ -1,60 +1,72 @@
 """Ingest: new days are judged; good ones become records, bad ones go to quarantine with the reason.
 
-Every order of events that a killed process can leave behind is repaired by the next run: accepted rows are
-upserted before the manifest says so, and a day is copied to quarantine before it leaves `raw/`.
+Every state that a killed process can leave behind is repaired by the next pass: rows are upserted before the
+manifest says so, and a refused day leaves `raw/` only after its copy, its reason and its alert are out.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import pandas as pd
 
-from bikeshare.core.alerts import Alert
 from bikeshare.core.limits import ValidationLimits, extend_limits, learn_limits
 from bikeshare.core.observations import read_parquet
-from bikeshare.core.validation import ValidationPolicy, usable, validate
+from bikeshare.core.schema import check_schema
+from bikeshare.core.validation import ValidationPolicy, usable, validate_values
 from bikeshare.core.verdicts import Failure, Verdict, verdict
-from bikeshare.errors import BatchRejected, Conflict, DataError, NotFound
+from bikeshare.errors import BatchRejected, Conflict, DataError, NotFound, Unavailable
 from bikeshare.ports import Notifier, ObjectStore, Records
-from bikeshare.steps.landing import FILE, QUARANTINE, RAW, day_of, quarantine_key, raw_key
+from bikeshare.steps.landing import FILE, RAW, day_of, quarantine_key, raw_key
+from bikeshare.steps.quarantine import Batch, forget, keep, quarantined, quarantined_days, rejection
 
-MANIFEST = "ingest/manifest"
-"""State document: day -> etag prefix of the object that was accepted."""
+STATE = "ingest"
+"""State document: `manifest` (day -> etag prefix of the accepted object) and `limits` learned from accepted days."""
 
-LIMITS = "ingest/limits"
-"""State document: the limits learned from accepted history."""
+HARD_RULES = frozenset({"schema", "duplicates", "unreadable", "empty", "wrong_day", "nulls", "future"})
+"""Rules that no release can override: the rows could not be stored or would poison time itself."""
 
-REASON = "reason.json"
+CHUNK_DAYS = 31
+"""Days that are judged before the records are written: one transaction instead of 31 in a first import."""
+
 _ETAG_CHARACTERS = 16
 _ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
-class Batch:
-    """One day that has landed and was not judged yet (or has changed since)."""
-
-    day: date
-    key: str
-    etag: str
-
-
-@dataclass(frozen=True)
 class IngestResult:
-    """What one pass did; `verdicts` holds every judged day."""
+    """What one pass did.
+
+    Attributes:
+        accepted_days: Days whose rows are now in the records.
+        quarantined_days: Days that were refused in this pass.
+        verdicts: Judgement of every day of this pass.
+        rows: Rows accepted.
+        reason: One sentence for people.
+        unreported_days: Refused days whose alert could not be delivered; the next pass tries again.
+    """
 
     accepted_days: tuple[date, ...]
     quarantined_days: tuple[date, ...]
     verdicts: Mapping[date, Verdict]
     rows: int
     reason: str
+    unreported_days: tuple[date, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Judged:
+    batch: Batch
+    data: bytes
+    frame: pd.DataFrame | None
+    verdict: Verdict
 
 
 def pending(store: ObjectStore, records: Records) -> Sequence[Batch]:
     """Landed days that are not in the manifest with their present content, oldest first."""
-    manifest, _ = records.load_state(MANIFEST)
+    document, _ = records.load_state(STATE)
+    manifest = document.get("manifest", {})
     found = []
     for item in store.list(RAW):
         if item.key.endswith("/" + FILE):
@@ -64,12 +76,18 @@ def pending(store: ObjectStore, records: Records) -> Sequence[Batch]:
     return found
 
 
-def process_new(store: ObjectStore, records: Records, notifier: Notifier | None, now: datetime,
-                policy: ValidationPolicy | None = None,
-                progress: Callable[[int, int], None] | None = None) -> IngestResult:
+def process_new(
+    store: ObjectStore,
+    records: Records,
+    notifier: Notifier | None,
+    now: datetime,
+    policy: ValidationPolicy | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> IngestResult:
     """Judge every pending day, accept or quarantine it, and tell people about refused ones.
 
-    Idempotent: a second call finds nothing to do. Safe to repeat after a kill at any point.
+    Idempotent: a second call finds nothing to do. Safe to repeat after a kill at any point, and safe beside
+    another process that does the same.
 
     Args:
         store: Where days land.
@@ -78,37 +96,43 @@ def process_new(store: ObjectStore, records: Records, notifier: Notifier | None,
         now: Naive local time.
         policy: Limits that are not learned from history.
         progress: Called with (days done, days to do).
+
+    Raises:
+        Unavailable: the store or the records are away; what was accepted so far stays accepted.
     """
     policy = policy or ValidationPolicy()
     waiting = pending(store, records)
-    accepted: dict[date, str] = {}
+    if not waiting:
+        return IngestResult((), (), {}, 0, "no new day has landed")
+    limits = load_limits(records)
+    held = quarantined_days(store)
+    accepted: list[date] = []
     refused: list[date] = []
+    unreported: list[date] = []
     verdicts: dict[date, Verdict] = {}
     rows = 0
-    learned = load_limits(records) if waiting else ValidationLimits()
-    limits = learned
-    for done, batch in enumerate(waiting, start=1):
-        frame, judged = judge(store.get(batch.key), batch.day, limits, now, policy)
-        verdicts[batch.day] = judged
-        if judged.passed and frame is not None:
-            rows += records.upsert_observations(frame)
-            limits = extend_limits(limits, frame)
-            accepted[batch.day] = batch.etag
-        else:
-            quarantine(store, batch, judged, now)
-            refused.append(batch.day)
-            if notifier is not None:
-                notifier.send(rejection(batch, judged, now))
+    for offset in range(0, len(waiting), CHUNK_DAYS):
+        judged, limits = _judge_chunk(store, waiting[offset : offset + CHUNK_DAYS], limits, now, policy)
+        good = [item for item in judged if item.frame is not None]
+        rows += _accept(records, good)
+        for item in good:
+            if item.batch.day in held:
+                forget(store, item.batch.day)
+        for item in judged:
+            verdicts[item.batch.day] = item.verdict
+            if item.frame is None:
+                refused.append(item.batch.day)
+                if not _refuse(store, notifier, item, now):
+                    unreported.append(item.batch.day)
+        accepted += [item.batch.day for item in good]
         if progress is not None:
-            progress(done, len(waiting))
-    if accepted:
-        _remember(records, LIMITS, lambda _: limits.to_dict())
-        _remember(records, MANIFEST, lambda old: {
-            **old, **{day.isoformat(): etag[:_ETAG_CHARACTERS] for day, etag in accepted.items()}
-        })
+            progress(min(offset + CHUNK_DAYS, len(waiting)), len(waiting))
+    late = f", {len(unreported)} alerts wait for the next pass" if unreported else ""
+    rules = sorted({rule for day in refused for rule in verdicts[day].rules})
+    why = f" ({', '.join(rules)})" if rules else ""
     return IngestResult(
         tuple(accepted), tuple(refused), verdicts, rows,
-        f"{len(accepted)} days accepted ({rows} rows), {len(refused)} refused" if waiting else "no new day has landed",
+        f"{len(accepted)} days accepted ({rows} rows), {len(refused)} refused{why}{late}", tuple(unreported),
     )
 
 
@@ -118,39 +142,19 @@ def judge(data: bytes, day: date, limits: ValidationLimits, now: datetime, polic
     try:
         raw = read_parquet(data)
     except DataError as error:
-        return None, verdict(0, [Failure("unreadable", "", f"The object of {day} is unusable: {error}.", 0)])
-    judged = validate(raw, limits, now, policy)
-    if not judged.passed:
-        return None, judged
-    frame = usable(raw)
-    strangers = frame["timestamp"].dt.date != day
-    if strangers.any():
-        hour = frame["timestamp"][strangers].iloc[0]
-        return None, verdict(len(raw), [Failure(
-            "wrong_day", "timestamp", f"{int(strangers.sum())} rows are not of {day}, first {hour}; land them by day.",
-            int(strangers.sum()), str(hour), str(day),
-        )])
-    return frame, judged
+        return None, _unreadable(day, error)
+    return _judge_frame(raw, day, limits, now, policy, check_schema(raw))
 
 
-def quarantine(store: ObjectStore, batch: Batch, judged: Verdict, now: datetime) -> str:
-    """Move a day to `quarantine/date=…/` with `reason.json`; return the key of the reason.
-
-    Copy, reason, delete: a kill in between leaves the day in `raw/`, and the next run does all three again.
-    """
-    store.put(quarantine_key(batch.day), store.get(batch.key))
-    note = {
-        "day": batch.day.isoformat(), "at": now.isoformat(), "reason": judged.reason, "rows": judged.rows,
-        "failures": [asdict(failure) for failure in judged.failures],
-    }
-    key = quarantine_key(batch.day, REASON)
-    store.put(key, json.dumps(note, indent=1).encode())
-    store.delete(batch.key)
-    return key
-
-
-def release(store: ObjectStore, records: Records, day: date, now: datetime,
-            policy: ValidationPolicy | None = None, *, force: bool = False) -> IngestResult:
+def release(
+    store: ObjectStore,
+    records: Records,
+    day: date,
+    now: datetime,
+    policy: ValidationPolicy | None = None,
+    *,
+    force: bool = False,
+) -> IngestResult:
     """Judge a quarantined day again, after somebody repaired the object, and ingest it.
 
     Args:
@@ -159,82 +163,129 @@ def release(store: ObjectStore, records: Records, day: date, now: datetime,
         day: Which day.
         now: Naive local time.
         policy: Limits that are not learned from history.
-        force: Accept although learned rules fail (a real storm, a real shutdown); the contract still holds.
+        force: Accept although learned rules fail (a real storm, a real shutdown); `HARD_RULES` still hold. The
+            limits do not learn from such a day.
 
     Raises:
         NotFound: the day is not in quarantine.
         BatchRejected: it still fails; nothing changed.
     """
     policy = policy or ValidationPolicy()
-    key = quarantine_key(day)
     try:
-        data = store.get(key)
+        data = store.get(quarantine_key(day))
     except NotFound as error:
         raise NotFound(f"{day} is not in quarantine: see `bikeshare data quarantine list`") from error
-    limits = load_limits(records)
-    frame, judged = judge(data, day, limits, now, policy)
+    frame, judged = judge(data, day, load_limits(records), now, policy)
     if frame is None and force and not set(judged.rules) & HARD_RULES:
         frame = usable(read_parquet(data))
     if frame is None:
-        raise BatchRejected(f"{day} still fails and stays in quarantine: {judged.reason}")
-    rows = records.upsert_observations(frame)
-    if judged.passed:
-        _remember(records, LIMITS, lambda old: extend_limits(ValidationLimits.from_dict(old), frame).to_dict())
+        override = "" if set(judged.rules) & HARD_RULES else " Add --force if this is what really happened."
+        raise BatchRejected(f"{day} still fails and stays in quarantine: {judged.reason}{override}")
     etag = store.put(raw_key(day), data)
-    _remember(records, MANIFEST, lambda old: {**old, day.isoformat(): etag[:_ETAG_CHARACTERS]})
-    store.delete(key)
-    store.delete(quarantine_key(day, REASON))
+    item = _Judged(Batch(day, raw_key(day), etag), data, frame, judged)
+    rows = _accept(records, [item])
+    forget(store, day)
     return IngestResult((day,), (), {day: judged}, rows, f"{day} released: {rows} rows accepted")
 
 
-HARD_RULES = frozenset({"schema", "duplicates", "unreadable", "empty", "wrong_day", "nulls", "future"})
-"""Rules that no release can override: the rows could not be stored or would poison time itself."""
-
-
-def quarantined(store: ObjectStore) -> Sequence[dict[str, Any]]:
-    """The notes of all days in quarantine, oldest first; a day whose note is not written yet has no reason."""
-    notes: dict[str, dict[str, Any]] = {}
-    for item in store.list(QUARANTINE):
-        day = day_of(item.key).isoformat()
-        notes.setdefault(day, {"day": day, "reason": "", "failures": []})
-        if item.key.endswith("/" + REASON):
-            notes[day] = json.loads(store.get(item.key))
-    return [notes[day] for day in sorted(notes)]
-
-
 def load_limits(records: Records) -> ValidationLimits:
-    """The learned limits; learned from the accepted history when they were never saved."""
-    document, _ = records.load_state(LIMITS)
-    if document:
-        return ValidationLimits.from_dict(document)
+    """The learned limits; learned from the accepted history when none were saved yet."""
+    document, _ = records.load_state(STATE)
+    if document.get("limits"):
+        return ValidationLimits.from_dict(document["limits"])
     return learn_limits(records.observations())
 
 
-def rejection(batch: Batch, judged: Verdict, now: datetime) -> Alert:
-    """The alert about a refused day."""
-    return Alert(
-        kind="data_rejected",
-        key=f"data_rejected:{batch.day}:{batch.etag[:_ETAG_CHARACTERS]}",
-        incident=f"data:{batch.day}",
-        title=f"Observations of {batch.day} were refused: {', '.join(judged.rules)}"[:120],
-        reason=judged.reason,
-        action="The day is in quarantine; nothing was trained on it and the champion is untouched.",
-        at=now,
-        moved=tuple((f.column or f.rule, f.detail) for f in judged.failures[:3]),
-        links=(("quarantine", quarantine_key(batch.day, REASON)),),
-        command=f"bikeshare data release {batch.day}",
-        tags={"rules": ",".join(judged.rules)},
-    )
-
-
-def _remember(records: Records, name: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-    for attempt in range(1, _ATTEMPTS + 1):
-        value, revision = records.load_state(name)
+def _judge_chunk(
+    store: ObjectStore, batches: Sequence[Batch], limits: ValidationLimits, now: datetime, policy: ValidationPolicy
+) -> tuple[list[_Judged], ValidationLimits]:
+    read: list[tuple[Batch, bytes, pd.DataFrame | DataError]] = []
+    for batch in batches:
         try:
-            records.save_state(name, change(value), revision)
-            return
+            data = store.get(batch.key)
+        except NotFound:
+            continue  # another process moved it to quarantine meanwhile
+        try:
+            read.append((batch, data, read_parquet(data)))
+        except DataError as error:
+            read.append((batch, data, error))
+    frames = [content for _, _, content in read if isinstance(content, pd.DataFrame)]
+    # One schema check for all days together; only when it fails is it worth asking which day it was.
+    clean = len(frames) > 1 and _same_columns(frames) and not check_schema(pd.concat(frames, ignore_index=True))
+    judged = []
+    for batch, data, content in read:
+        if isinstance(content, DataError):
+            judged.append(_Judged(batch, data, None, _unreadable(batch.day, content)))
+            continue
+        failures = [] if clean else check_schema(content)
+        frame, outcome = _judge_frame(content, batch.day, limits, now, policy, failures)
+        if frame is not None:
+            limits = extend_limits(limits, frame)
+        judged.append(_Judged(batch, data, frame, outcome))
+    return judged, limits
+
+
+def _judge_frame(
+    raw: pd.DataFrame, day: date, limits: ValidationLimits, now: datetime, policy: ValidationPolicy,
+    schema_failures: Sequence[Failure],
+) -> tuple[pd.DataFrame | None, Verdict]:
+    if schema_failures:
+        return None, verdict(len(raw), list(schema_failures))
+    judged = validate_values(raw, limits, now, policy, day=day)
+    return (usable(raw), judged) if judged.passed else (None, judged)
+
+
+def _refuse(store: ObjectStore, notifier: Notifier | None, item: _Judged, now: datetime) -> bool:
+    """Copy, reason, alert, and only then delete: a kill in between makes the next pass repeat all four."""
+    keep(store, item.batch, item.data, item.verdict, now)
+    if notifier is not None:
+        try:
+            notifier.send(rejection(item.batch, item.verdict, now))
+        except Unavailable:
+            return False
+    store.delete(item.batch.key)
+    return True
+
+
+def _accept(records: Records, items: Sequence[_Judged]) -> int:
+    frames = [item.frame for item in items if item.frame is not None]
+    if not frames:
+        return 0
+    rows = records.upsert_observations(pd.concat(frames, ignore_index=True))
+    for attempt in range(1, _ATTEMPTS + 1):
+        document, revision = records.load_state(STATE)
+        try:
+            records.save_state(STATE, _with_days(document, items, records), revision)
+            return rows
         except Conflict:
             if attempt == _ATTEMPTS:
                 raise
+    return rows
 
 
+def _with_days(document: Mapping[str, Any], items: Sequence[_Judged], records: Records) -> dict[str, Any]:
+    manifest = dict(document.get("manifest", {}))
+    limits = ValidationLimits.from_dict(document["limits"]) if document.get("limits") else None
+    for item in items:
+        day, etag = item.batch.day.isoformat(), item.batch.etag[:_ETAG_CHARACTERS]
+        if limits is not None and manifest.get(day) != etag and item.verdict.passed and item.frame is not None:
+            limits = extend_limits(limits, item.frame)
+        manifest[day] = etag
+    if limits is None:  # first pass over records that may hold older history: they contain the new rows already
+        limits = learn_limits(records.observations())
+    return {"manifest": manifest, "limits": limits.to_dict()}
+
+
+def _unreadable(day: date, error: DataError) -> Verdict:
+    return verdict(0, [Failure("unreadable", "", f"The object of {day} cannot be used: {error}.", 0)])
+
+
+def _same_columns(frames: Sequence[pd.DataFrame]) -> bool:
+    first = list(frames[0].columns)
+    return all(list(frame.columns) == first for frame in frames)
+
+
+__all__ = [
+    "CHUNK_DAYS", "HARD_RULES", "STATE", "Batch", "IngestResult", "judge", "load_limits", "pending", "process_new",
+    "quarantined", "release",
+]
