@@ -1,0 +1,178 @@
+"""A local HTTP server that stands in for Slack: webhook and Web API, strict about payloads, with an inbox to look at.
+
+Used by the demo (a page shows what people would have read) and by tests (it can fail on demand).
+"""
+
+import html
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qs
+
+from bikeshare.core.messages import problems
+
+TOKEN_PREFIX = "xoxb-"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One received message; `thread` is empty for one that opens a thread."""
+
+    ts: str
+    channel: str
+    thread: str
+    text: str
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+
+
+class SlackInbox:
+    """Context manager around the server.
+
+    Attributes:
+        messages: What was accepted, oldest first.
+        refused: What was wrong with refused payloads.
+        requests: How many requests arrived, failed ones included.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.messages: list[Message] = []
+        self.refused: list[str] = []
+        self.requests = 0
+        self._failures: list[int] = []
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="slack-inbox", daemon=True)
+
+    def __enter__(self) -> "SlackInbox":
+        """Start to answer."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+
+    @property
+    def url(self) -> str:
+        """A page that shows the inbox."""
+        return f"http://127.0.0.1:{self._server.server_port}/"
+
+    @property
+    def api_url(self) -> str:
+        """Base of the Web API."""
+        return f"{self.url}api/"
+
+    @property
+    def webhook_url(self) -> str:
+        """An incoming webhook."""
+        return f"{self.url}services/T0/B0/secret"
+
+    def fail(self, status: int = 503, times: int = 1) -> None:
+        """Answer the next requests with an HTTP error."""
+        with self._lock:
+            self._failures += [status] * times
+
+    def receive(self, path: str, payload: Mapping[str, Any], token: str) -> tuple[int, dict[str, str], bytes]:
+        """Judge one request as Slack would: status, headers, body."""
+        with self._lock:
+            self.requests += 1
+            if self._failures:
+                return self._failures.pop(0), {"Retry-After": "0"}, b"fail"
+            wrong = problems(payload)
+            if path.startswith("/services/"):
+                if wrong:
+                    self.refused.append("; ".join(wrong))
+                    return 400, {}, b"invalid_payload"
+                self._accept("webhook", payload)
+                return 200, {}, b"ok"
+            if path != "/api/chat.postMessage":
+                return 200, {}, _answer(ok=False, error="unknown_method")
+            if not token.startswith(TOKEN_PREFIX):
+                return 200, {}, _answer(ok=False, error="invalid_auth")
+            if not payload.get("channel"):
+                return 200, {}, _answer(ok=False, error="channel_not_found")
+            thread = payload.get("thread_ts") or ""
+            if thread and thread not in {message.ts for message in self.messages}:
+                return 200, {}, _answer(ok=False, error="thread_not_found")
+            if wrong:
+                self.refused.append("; ".join(wrong))
+                return 200, {}, _answer(ok=False, error="invalid_blocks")
+            message = self._accept(str(payload["channel"]), payload)
+            return 200, {}, _answer(ok=True, ts=message.ts, channel=message.channel)
+
+    def _accept(self, channel: str, payload: Mapping[str, Any]) -> Message:
+        message = Message(
+            f"17000000{len(self.messages):02d}.000100", channel, str(payload.get("thread_ts") or ""),
+            str(payload["text"]), list(payload.get("blocks") or ()),
+        )
+        self.messages.append(message)
+        return message
+
+    def page(self) -> bytes:
+        """The inbox as a page, newest last."""
+        with self._lock:
+            items = "".join(
+                f"<article style='margin:12px 0;padding:12px;border-left:4px solid #4a154b;"
+                f"margin-left:{24 if message.thread else 0}px'><pre style='white-space:pre-wrap;font-family:inherit'>"
+                f"{html.escape(message.text)}</pre></article>"
+                for message in self.messages
+            )
+        return (
+            "<!doctype html><meta charset='utf-8'><title>Mock Slack inbox</title><body style='font-family:sans-serif;"
+            f"max-width:760px;margin:24px auto'><h1>Mock Slack inbox</h1>{items or '<p>No messages yet.</p>'}"
+        ).encode()
+
+
+def _handler(inbox: SlackInbox) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._send(200, {"Content-Type": "text/html; charset=utf-8"}, inbox.page())
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            try:
+                payload = _decode(body, self.headers.get("Content-Type") or "")
+            except ValueError:
+                self._send(400, {}, b"invalid_payload")
+                return
+            bearer = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+            status, headers, answer = inbox.receive(self.path, payload, bearer or str(payload.get("token", "")))
+            self._send(status, headers, answer)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet: the inbox itself is the log."""
+
+        def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Type": "application/json", **headers, "Content-Length": len(body)}.items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler
+
+
+def _decode(body: bytes, content_type: str) -> dict[str, Any]:
+    text = body.decode("utf-8")
+    if "json" in content_type or text.startswith("{"):
+        decoded = json.loads(text)
+        if not isinstance(decoded, dict):
+            raise ValueError("not an object")
+        return decoded
+    fields: dict[str, Any] = {name: values[-1] for name, values in parse_qs(text).items()}
+    if "blocks" in fields:
+        fields["blocks"] = json.loads(fields["blocks"])
+    return fields
+
+
+def _answer(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()
