@@ -26,7 +26,7 @@ from bikeshare.core.rollout import (
     judge_golden,
     judge_probes,
 )
-from bikeshare.errors import BikeshareError, RolloutRefused, Unavailable
+from bikeshare.errors import BikeshareError, RolloutRefused, TemporaryError, Unavailable
 from bikeshare.ports import CheckResult, Ports, RolloutResult
 from bikeshare.steps.snapshot import build_snapshot, recent_observations
 
@@ -116,7 +116,7 @@ def roll_back(ports: Ports, now: datetime, reason: str, *, to: str | None = None
         ports.registry.set_alias("previous", champion)
         ports.registry.tag(champion, {"rollout": "rolled_back", "rollout_reason": reason[:250]})
     ports.registry.tag(target, {"rollout": "serving", "rollout_at": now.isoformat()})
-    ports.notifier.send(Alert(
+    _tell(ports, target, Alert(
         kind="rolled_back", key=f"rolled_back:{champion}:{target}:{now:%Y-%m-%dT%H}", incident=f"rollout:{champion}",
         title=f"Version {target} serves again instead of {champion or failed}.", reason=reason,
         action=f"Traffic and the champion alias returned to version {target}.", at=now,
@@ -232,7 +232,7 @@ def _reject(
     reason = "; ".join(f"{check.name}: {check.detail}" for check in checks if not check.passed)
     ports.registry.tag(version, {"rejected": "true", "rejected_reason": reason[:250], "rollout": "rejected"})
     serving = f"version {previous} keeps serving" if previous else "nothing serves yet"
-    ports.notifier.send(Alert(
+    _tell(ports, version, Alert(
         kind="rolled_back", key=f"rollout_refused:{version}", incident=f"rollout:{version}",
         title=f"Version {version} failed its checks and was not rolled out.", reason=reason,
         action=f"The canary was removed, the aliases were not touched; {serving}.", at=now,
@@ -240,6 +240,14 @@ def _reject(
         command="bikeshare registry list",
     ))
     return _result(version, previous, False, reason, checks)
+
+
+def _tell(ports: Ports, version: str, alert: Alert) -> None:
+    """Traffic has moved already: an alert that cannot be sent is noted, it must not look like a failed roll-out."""
+    try:
+        ports.notifier.send(alert)
+    except TemporaryError as error:
+        ports.registry.tag(version, {"alert_not_sent": str(error)[:250]})
 
 
 def _result(

@@ -63,6 +63,7 @@ def verify_live(
         back = roll_back(ports, now, f"the live API failed its test after the promotion of {version}: {reason}")
     except RolloutRefused as error:
         return RolloutResult(version, None, False, f"{reason}; no roll-back: {error}", results)
+    ports.registry.delete_alias("previous")  # it would point at the version that just failed
     return RolloutResult(version, back.version, False, f"{reason}; version {back.version} serves again", results)
 
 

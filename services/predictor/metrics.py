@@ -1,7 +1,7 @@
 """The predictor's metrics; names, types and help come from the one table in `bikeshare.adapters.telemetry`."""
 
 import os
-from typing import Any
+from typing import Literal
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -13,6 +13,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from bikeshare.adapters.telemetry import METRICS
 from bikeshare.core.forecasting import SOURCES
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -34,35 +35,34 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._registry = registry
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, labels, registry=registry)
+        def counter(name: str) -> Counter:
+            metric = METRICS[name]
+            return Counter(name, metric.help, metric.labels, registry=registry)
 
-        def gauge(name: str, text: str, *labels: str, mode: Any = "livemax") -> Gauge:
-            return Gauge(name, text, labels, registry=registry, multiprocess_mode=mode)
+        def gauge(name: str, mode: Literal["livemax", "livesum"] = "livemax") -> Gauge:
+            metric = METRICS[name]
+            return Gauge(name, metric.help, metric.labels, registry=registry, multiprocess_mode=mode)
 
-        self.requests = counter("bikeshare_requests_total", "Answered requests.", "route", "code")
+        seconds = METRICS["bikeshare_request_seconds"]
         self.request_seconds = Histogram(
-            "bikeshare_request_seconds", "Time to answer.", ("route",), registry=registry, buckets=REQUEST_BUCKETS
+            seconds.name, seconds.help, seconds.labels, registry=registry, buckets=REQUEST_BUCKETS
         )
-        self.predictions = counter("bikeshare_predictions_total", "Predicted hours by source.", "source")
-        self.degraded = counter("bikeshare_degraded_predictions_total", "Predictions without full history.", "reason")
-        self.errors = counter("bikeshare_prediction_errors_total", "Requests that failed inside the service.")
-        self.what_if = counter("bikeshare_what_if_predictions_total", "Predicted hours that were not to be logged.")
-        self.log_queue_rows = gauge(
-            "bikeshare_prediction_log_queue_rows", "Predictions waiting in memory.", mode="livesum"
-        )
-        self.log_written = counter("bikeshare_prediction_log_written_total", "Predictions stored in the database.")
-        self.log_duplicates = counter(
-            "bikeshare_prediction_log_duplicates_total", "Predictions that were stored before (retries, replays)."
-        )
-        self.log_errors = counter("bikeshare_prediction_log_errors_total", "Failed attempts to write predictions.")
-        self.log_spooled_bytes = gauge("bikeshare_prediction_log_spooled_bytes", "Predictions waiting on disk.")
-        self.log_dropped = counter("bikeshare_prediction_log_dropped_total", "Predictions that were lost.", "reason")
-        self.snapshot_age_seconds = gauge("bikeshare_snapshot_age_seconds", "Age of the history snapshot.")
-        self.refresh_errors = counter("bikeshare_snapshot_refresh_errors_total", "Failed snapshot refreshes.")
-        self.level_age_hours = gauge("bikeshare_level_age_hours", "Age of the newest demand in the level.")
-        self.level = gauge("bikeshare_level", "Online level in use.", "forest")
-        self.model_info = gauge("bikeshare_model_info", "1 for the version this process serves.", "version")
+        self.requests = counter("bikeshare_requests_total")
+        self.predictions = counter("bikeshare_predictions_total")
+        self.degraded = counter("bikeshare_degraded_predictions_total")
+        self.errors = counter("bikeshare_prediction_errors_total")
+        self.what_if = counter("bikeshare_what_if_predictions_total")
+        self.log_queue_rows = gauge("bikeshare_prediction_log_queue_rows", "livesum")
+        self.log_written = counter("bikeshare_prediction_log_written_total")
+        self.log_duplicates = counter("bikeshare_prediction_log_duplicates_total")
+        self.log_errors = counter("bikeshare_prediction_log_errors_total")
+        self.log_spooled_bytes = gauge("bikeshare_prediction_log_spooled_bytes")
+        self.log_dropped = counter("bikeshare_prediction_log_dropped_total")
+        self.snapshot_age_seconds = gauge("bikeshare_snapshot_age_seconds")
+        self.refresh_errors = counter("bikeshare_snapshot_refresh_errors_total")
+        self.level_age_hours = gauge("bikeshare_level_age_hours")
+        self.level = gauge("bikeshare_level")
+        self.model_info = gauge("bikeshare_model_info")
         self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._by_source = {source: self.predictions.labels(source=source) for source in SOURCES}
         self._by_reason = {source: self.degraded.labels(reason=reason) for source, reason in REASONS.items()}
