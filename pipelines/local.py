@@ -7,6 +7,7 @@ outcome lies in the store.
 import argparse
 import os
 import re
+import resource
 import shutil
 import sys
 import warnings
@@ -19,6 +20,9 @@ from bikeshare.settings import load_settings
 from bikeshare.steps.outcome import Outcome, read_outcome
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_STEP = re.compile(
+    r"(?P<at>[0-9:.]+) - [A-Z]+ - (?P<what>Executing task|Task) '(?P<task>[^']+)'(?: finished with status .*)?$"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     update_run(
         folder, status=status, finished_at=_wall_time(), error=error or None, reason_of_end=reason,
         result=None if outcome is None else outcome.result, version=None if outcome is None else outcome.version,
+        seconds=step_seconds(folder / "run.log"), cpu_seconds=_cpu_seconds(),
     )
     return 0 if status == "succeeded" else 1
 
@@ -56,6 +61,27 @@ def _execute(folder: Path) -> None:
         enable_caching=False,
     )
     components.load_component_from_file(document["package"])(**document["arguments"])
+
+
+def step_seconds(log: Path) -> dict[str, float]:
+    """Wall seconds of each task, read from the engine's own lines."""
+    begun: dict[str, datetime] = {}
+    seconds: dict[str, float] = {}
+    for line in _ANSI.sub("", log.read_text(errors="replace")).splitlines():
+        found = _STEP.match(line)
+        if found:
+            at = datetime.strptime(found["at"], "%H:%M:%S.%f")
+            if found["what"] == "Executing task":
+                begun[found["task"]] = at
+            elif found["task"] in begun:
+                seconds[found["task"]] = round((at - begun[found["task"]]).total_seconds() % 86_400, 1)
+    return seconds
+
+
+def _cpu_seconds() -> float:
+    """CPU of this process and of all tasks it has waited for."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return round(sum(usage.ru_utime + usage.ru_stime for usage in spent), 1)
 
 
 def _verdict(outcome: Outcome | None, error: str) -> tuple[str, str]:

@@ -170,6 +170,7 @@ def _show(log: Path, read: int, began: float) -> int:
 
 
 def _report(settings: "Settings", item: "Run", as_json: bool) -> None:
+    from bikeshare.adapters.runs.local import read_run
     from bikeshare.bootstrap import wire_store
     from bikeshare.steps.outcome import read_outcome
 
@@ -183,6 +184,11 @@ def _report(settings: "Settings", item: "Run", as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(document, indent=2))
         return
+    if item.url.startswith("file:"):
+        document = read_run(Path(item.url.removeprefix("file://")))
+        if document.get("seconds"):
+            steps = ", ".join(f"{name} {seconds:g} s" for name, seconds in document["seconds"].items())
+            typer.echo(f"steps: {steps}; {document['cpu_seconds']:g} s of CPU")
     typer.echo(f"{item.run_key}: {item.status}")
     if outcome is not None:
         typer.echo(f"{outcome.result}{f' version {outcome.version}' if outcome.version else ''}: {outcome.reason}")

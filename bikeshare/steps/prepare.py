@@ -14,6 +14,10 @@ from bikeshare.steps.lease import take_lease
 
 LABEL_DELAY = timedelta(hours=24)
 
+RECENT = timedelta(days=14)
+"""A refused day this young says that something is broken now, and stops the training; an older one, met in a
+backfill of years, is only left out."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -57,19 +61,22 @@ def prepare(
 
     Raises:
         Conflict: another training runs.
-        BatchRejected: a landed day was refused; it is in quarantine and people were told.
+        BatchRejected: a recent day was refused; it is in quarantine and people were told.
         DataError: no observations in the window.
     """
     ports.rollouts.serving_version()
     take_lease(ports.records, ports.runs, run_key, wall_now)
     progress("judging landed days")
     ingested = process_new(ports.store, ports.records, ports.notifier, now)
-    if ingested.quarantined_days:
-        days = ", ".join(str(day) for day in ingested.quarantined_days)
+    refused = ingested.quarantined_days
+    recent = [day for day in refused if now.date() - day <= RECENT]
+    if recent:
         raise BatchRejected(
-            f"{days} refused: {ingested.reason}; nothing is trained. Repair and `bikeshare data release DAY`, or start "
-            "again to train without"
+            f"{', '.join(str(day) for day in recent)} refused: {ingested.reason}; nothing is trained. Repair and "
+            "`bikeshare data release DAY`, or start again to train without"
         )
+    if refused:
+        progress(f"training goes on without {len(refused)} old days that were refused: {ingested.reason}")
     labelled_until = now.replace(minute=0, second=0, microsecond=0) - LABEL_DELAY + timedelta(hours=1)
     end = labelled_until if window_end is None else min(window_end, labelled_until)
     observations = ports.records.observations(window_start, end)
