@@ -102,7 +102,7 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
     bad = ~(np.isfinite(demand.to_numpy()) & (demand.to_numpy() == np.round(demand.to_numpy())))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise DataError(f"column 'demand', row {row}: {demand.iloc[row]!r} is not a whole number of bikes")
+        raise DataError(f"column 'demand', row {row}: {demand.iloc[row]:g} is not a whole number of bikes")
     result["demand"] = demand.astype("int64")
     return result.sort_values("timestamp", kind="stable").reset_index(drop=True)
 
