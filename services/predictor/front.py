@@ -267,12 +267,20 @@ async def serve(
     )
     try:
         announce(f"listening on http://{host}:{port}")
-        version = settings.model_version or running.supervisor.remembered() or await _champion(launch, stop)
+        version = settings.model_version or running.supervisor.remembered()
+        if not version and _registry_may_exist(settings):
+            version = await _champion(launch, stop)
         if version:
             running.supervisor.resume(version)
         await stop.wait()
     finally:
         await running.close()
+
+
+def _registry_may_exist(settings: Settings) -> bool:
+    """Whether asking can be worth the seconds its client needs to load: a file that is not there has no champion."""
+    file = settings.tracking.removeprefix("sqlite:///")
+    return file == settings.tracking or Path(file).exists()
 
 
 async def _champion(launch: Launcher, stop: asyncio.Event) -> str | None:
