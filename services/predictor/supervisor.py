@@ -37,6 +37,7 @@ class SupervisorPolicy:
         stop_seconds: After SIGTERM a child may flush its prediction log this long before SIGKILL.
         probe_seconds: Pause between liveness probes of the serving child.
         probe_failures: Probes in a row that must fail before a child that still runs is replaced.
+        canary_seconds: A canary that is neither promoted nor aborted by then is removed: whoever started it died.
         backoff_seconds: First pause between two restarts; doubles up to `backoff_max_seconds`.
         backoff_max_seconds: Longest pause between two restarts.
     """
@@ -46,6 +47,7 @@ class SupervisorPolicy:
     stop_seconds: float = 20.0
     probe_seconds: float = 1.0
     probe_failures: int = 5
+    canary_seconds: float = 600.0
     backoff_seconds: float = 0.5
     backoff_max_seconds: float = 30.0
 
@@ -264,9 +266,14 @@ class Supervisor:
         )
 
     async def _watch_canary(self, child: Child) -> None:
-        await child.process.wait()
-        if not child.stopping and self.canary is child:
-            logger.error("canary %s ended with exit code %s", child.version, child.process.returncode)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(child.process.wait(), self._policy.canary_seconds)
+        if self.canary is not child:
+            return
+        code = child.process.returncode
+        reason = "nobody promoted or aborted it" if code is None else f"it ended with exit code {code}"
+        logger.error("removing canary %s: %s", child.version, reason)
+        await self.abort(child.version)
 
     async def _watch_serving(self, child: Child) -> None:
         """Replace the serving child when it dies or stops answering."""
@@ -275,10 +282,12 @@ class Supervisor:
         try:
             while self.serving is child and not exited.done() and failures < self._policy.probe_failures:
                 suspicion = asyncio.create_task(child.suspected.wait())
-                await asyncio.wait(
-                    {exited, suspicion}, timeout=self._policy.probe_seconds, return_when=asyncio.FIRST_COMPLETED
-                )
-                suspicion.cancel()
+                try:
+                    await asyncio.wait(
+                        {exited, suspicion}, timeout=self._policy.probe_seconds, return_when=asyncio.FIRST_COMPLETED
+                    )
+                finally:
+                    suspicion.cancel()
                 if child.suspected.is_set():
                     child.suspected.clear()
                     await asyncio.sleep(0.05)

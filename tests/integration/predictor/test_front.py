@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from bikeshare.adapters.local_rollouts import LocalRollouts
 from services.predictor.front import FrontPolicy
-from tests.fakes.front_thread import FrontThread, front
+from tests.fakes.front_thread import QUICK, FrontThread, front
 from tests.integration.predictor.world import ROOT, Client, World, free_port, instance, started, wait_until
 
 
@@ -197,6 +198,24 @@ def test_a_version_that_no_longer_starts_falls_back_to_the_one_before(tmp_path: 
         running.run(resume())
         wait_until(lambda: Client(running.url).send("POST", "/predict", b"{}")[0] == 200, 10, "an answer")
         assert Client(running.url).get("/-/status")[1]["version"] == "1"
+
+
+def test_a_canary_that_died_or_was_forgotten_makes_room(tmp_path: Path) -> None:
+    with front(tmp_path, quick=replace(QUICK, canary_seconds=0.5)) as running:
+        rollouts = LocalRollouts(running.control_url, running.home)
+        rollouts.start_canary("1")
+        forgotten = rollouts.status()["canary"]["pid"]
+        wait_until(lambda: rollouts.status()["canary"] is None, 5, "the end of the forgotten one")
+        wait_until(lambda: not alive(forgotten), 5, "the end of its process")
+
+    with front(tmp_path / "second") as running:
+        rollouts = LocalRollouts(running.control_url, running.home)
+        rollouts.start_canary("1")
+        os.kill(rollouts.status()["canary"]["pid"], signal.SIGKILL)
+        wait_until(lambda: rollouts.status()["canary"] is None, 5, "the end of the dead one")
+        rollouts.start_canary("2")
+        rollouts.promote_canary("2")
+        assert rollouts.serving_version() == "2"
 
 
 def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:
