@@ -63,7 +63,8 @@ def _comparable(
     """Columns that Evidently survives, as clean frames; and why the others were left out."""
     dropped: dict[str, str] = {}
     cleaned: list[dict[str, pd.Series]] = [{}, {}]
-    numeric, categories = [], []
+    numeric: list[str] = []
+    categories: list[str] = []
     for name in reference.columns:
         if name not in current:
             dropped[str(name)] = "not served"

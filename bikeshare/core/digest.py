@@ -59,7 +59,8 @@ def retired_version(memory: Memory, champion: str | None) -> str | None:
     if old == champion or old is None:
         return memory.retired
     blamed = bool(memory.checks) and memory.checks[-1].exceeded
-    asked = memory.request is not None and memory.request.model_version == old
+    request = memory.request
+    asked = request is not None and request.trigger == "drift" and request.model_version == old
     return old if blamed or asked else None
 
 

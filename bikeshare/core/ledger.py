@@ -81,7 +81,7 @@ class Ledger:
             moment = last[_ORDER].iloc[-1]
             if newest is None or moment >= newest:
                 newest, served = moment, str(last["model_version"].iloc[-1])
-            stamps, moments = last["timestamp"].dt.to_pydatetime(), last[_ORDER].dt.to_pydatetime()
+            stamps, moments = (pd.DatetimeIndex(last[name]).to_pydatetime() for name in ("timestamp", _ORDER))
             columns = [last[name].tolist() for name in INPUTS[1:]]
             for hour, made, *values in zip(stamps, moments, *columns, strict=True):
                 known = hours.get(hour)

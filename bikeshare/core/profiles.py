@@ -19,6 +19,9 @@ BINS = 1024
 MARGIN = 0.25
 """Share of the training range added on either side; what lies beyond is counted in the end bins."""
 
+PREDICTION_MARGIN = 1.0
+"""The same for predictions: weather repeats, demand grows."""
+
 SEASON_BINS = 64
 """Coarser bins of the weekly histograms that season-matched references are added up from."""
 
@@ -59,7 +62,7 @@ def build_profile(reference: pd.DataFrame, *, quantile: float = LIMIT_QUANTILE) 
         values = frame[name].to_numpy(dtype="float64")
         values = values[np.isfinite(values)]
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-        slack = MARGIN * (high - low) or 1.0
+        slack = (PREDICTION_MARGIN if name == PREDICTION else MARGIN) * (high - low) or 1.0
         low, high = low - slack, high + slack
         numeric[name] = {
             "low": low, "high": high, "counts": bin_counts(values, low, high, BINS).tolist(),

@@ -180,7 +180,7 @@ def _data_problems(
     ports: Ports, reference: Reference | None, ledger: Ledger, ingested: IngestResult, now: datetime,
     new_predictions: int, policy: ValidationPolicy,
 ) -> tuple[tuple[Finding, ...], tuple[date, ...]]:
-    """Broken live inputs and newly refused days; also the days whose served inputs are broken."""
+    """Broken live inputs and newly refused recent days; also the days whose served inputs are broken."""
     problems: list[Finding] = []
     spoiled: tuple[date, ...] = ()
     inputs = ledger.inputs()
@@ -193,8 +193,9 @@ def _data_problems(
             spoiled = tuple(sorted(set(window.dt.date)))
     refused = {day.isoformat() for day in ingested.quarantined_days}
     since = ledger.looked_at.isoformat() if ledger.looked_at else (now - LABEL_DELAY).isoformat()
+    oldest = (now - WINDOW).date().isoformat()
     for note in quarantined(ports.store):
-        if note["day"] in refused or note.get("at", "") > since:
+        if note["day"] >= oldest and (note["day"] in refused or note.get("at", "") > since):
             problems.append(_finding("refused_day", f"Observations of {note['day']} were refused: {note['reason']}"))
     return tuple(problems), spoiled
 

@@ -56,7 +56,11 @@ class SlackNotifier:
             self._call_webhook(alert)
             return None
         except SlackApiError as error:
-            raise Undelivered(f"Slack refused the message ({error.response.get('error', 'unknown')})") from error
+            code = getattr(error.response, "status_code", 200)
+            raise Undelivered(
+                f"Slack does not answer (HTTP {code})" if code >= 500
+                else f"Slack refused the message ({error.response.get('error', 'unknown')})"
+            ) from error
         except (SlackClientError, OSError, ValueError) as error:
             raise Undelivered(f"Slack does not answer ({type(error).__name__})") from error
 
