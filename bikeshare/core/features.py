@@ -22,7 +22,7 @@ LABEL_DELAY_HOURS = 24
 DECIMALS = 3
 """Features are rounded to 1e-3: float32 export is then exact, and grids of different length agree."""
 
-_WET = 2
+WET = 2
 """Class code from which an hour counts as wet; heavier classes are merged into it (3 rows in two years)."""
 
 
@@ -75,15 +75,20 @@ HISTORY: tuple[Feature, ...] = (
         )
     ),
     Feature("level_ratio", (TARGET,), LABEL_DELAY_HOURS, "Mean demand of 7 days over that of 28 days."),
+    Feature("base_wet", ("timestamp", "is_holiday", "weather"), None, "Share of wet hours behind the base."),
+    Feature("temp_vs_base", ("timestamp", "is_holiday", "temp_c"), None, "Temperature minus the base hours' mean, °C."),
     Feature("weather_24h_ago", ("weather",), None, "Class code 24 hours before."),
     Feature("temp_change_24h", ("temp_c",), None, "Temperature minus that of 24 hours before, °C."),
 )
-"""The 10 features that the history forest adds, in matrix order."""
+"""The 12 features that the history forest adds, in matrix order."""
 
 WEATHER_CODE = len(CALENDAR_FEATURES)
 """Column of the row's own weather class."""
 
-N_STATELESS, N_DEMAND, N_FEATURES = len(STATELESS), 8, len(STATELESS) + len(HISTORY)
+TEMP_VS_BASE = len(STATELESS) + 9
+"""Column that turns from the base hours' mean temperature into the departure from it."""
+
+N_STATELESS, N_HISTORY_BLOCK, N_FEATURES = len(STATELESS), 10, len(STATELESS) + len(HISTORY)
 
 
 def leakage_guard(features: Sequence[Feature]) -> None:
@@ -149,14 +154,14 @@ def weather_block(weather: Floats, place: npt.NDArray[np.int64], own: Floats | N
     own = weather[place] if own is None else own
     size = weather.shape[0]
     temp, feels, humidity, wind = own[:, 0], own[:, 1], own[:, 2], own[:, 3]
-    code = np.minimum(own[:, 4], _WET)
+    code = np.minimum(own[:, 4], WET)
     codes = np.full(size + 2 * DAY, np.nan)
-    np.minimum(weather[:, 4], _WET, out=codes[DAY:DAY + size])
+    np.minimum(weather[:, 4], WET, out=codes[DAY:DAY + size])
     at = place + DAY
     before = np.fmax(np.fmax(codes[at - 1], codes[at - 2]), codes[at - 3])
     after = np.fmax(np.fmax(codes[at + 1], codes[at + 2]), codes[at + 3])
     wet = codes[DAY:DAY + size]
-    wet = np.where(wet == wet, (wet >= _WET) * 1.0, np.nan)
+    wet = np.where(wet == wet, (wet >= WET) * 1.0, np.nan)
     day_start = place - place % DAY
     level = weather[:, 0] - np.resize(_DIURNAL_C, size)
     sums, counts = cumulate(level)
@@ -179,7 +184,17 @@ def weather_block(weather: Floats, place: npt.NDArray[np.int64], own: Floats | N
     return block, history
 
 
-def assemble(calendar: Floats, weather: Floats, demand: Floats, weather_history: Floats) -> npt.NDArray[np.float32]:
-    """The matrix both forests read, shape (n, 35) float32: stateless columns first, rounded to `DECIMALS`."""
-    matrix = np.concatenate((calendar, weather, demand, weather_history), axis=1)
+def assemble(
+    calendar: Floats, weather: Floats, history: Floats, weather_history: Floats
+) -> npt.NDArray[np.float32]:
+    """The matrix both forests read, shape (n, 37) float32: stateless columns first, rounded to `DECIMALS`.
+
+    Args:
+        calendar: `calendar_block`, shape (n, 13).
+        weather: First result of `weather_block`, shape (n, 12).
+        history: `DemandHistory.block`, shape (n, 10).
+        weather_history: Second result of `weather_block`, shape (n, 2).
+    """
+    matrix = np.concatenate((calendar, weather, history, weather_history), axis=1)
+    matrix[:, TEMP_VS_BASE] = matrix[:, WEATHER_CODE + 1] - matrix[:, TEMP_VS_BASE]
     return np.asarray(np.round(matrix, DECIMALS), dtype=np.float32)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bikeshare.core.batch import WeatherBatch
 from bikeshare.core.calendar import WORKS, calendar_block
-from bikeshare.core.features import LABEL_DELAY_HOURS, N_DEMAND, assemble, weather_block
+from bikeshare.core.features import LABEL_DELAY_HOURS, N_HISTORY_BLOCK, assemble, weather_block
 from bikeshare.core.grid import DAY, Floats, HourlyGrid, grid_of, hour_number, moment_of
 from bikeshare.core.history import HISTORY_DAYS, demand_history, fill_unlanded
 from bikeshare.core.intervals import ROLLING_DAYS, bins_of
@@ -49,7 +49,7 @@ class Snapshot:
         start: First hour of the horizon; a midnight.
         calendar: Calendar features, shape (h, 13).
         base: Seasonal-naive demand, bikes/h, shape (h,), NaN where the history forest cannot answer.
-        demand: Demand features, shape (h, 8).
+        history: History features, shape (h, 10).
         weather_start: First hour of `weather`; a midnight.
         weather: Known weather around the horizon, shape (n, 5), NaN where unknown.
         levels: Online level by forest; empty when there is none.
@@ -61,7 +61,7 @@ class Snapshot:
     start: int
     calendar: Floats
     base: Floats
-    demand: Floats
+    history: Floats
     weather_start: int
     weather: Floats
     levels: Mapping[Forest, Level]
@@ -81,7 +81,7 @@ class Forecast:
         source: One of `SOURCES`.
         degraded: Whether something was missing or stale.
         level_age_hours: Hours since the level's newest labels became available, NaN for the frozen one.
-        matrix: The features, shape (n, 35) float32.
+        matrix: The features, shape (n, 37) float32.
     """
 
     demand: Floats
@@ -138,14 +138,14 @@ class Forecaster:
         place = np.arange(start, end) - around.start
         labelled = np.flatnonzero(~np.isnan(around.demand))
         landed = int(labelled[-1]) + 1 if labelled.size else 0
-        base, demand = np.full(place.size, np.nan), np.full((place.size, N_DEMAND), np.nan)
+        base, block = np.full(place.size, np.nan), np.full((place.size, N_HISTORY_BLOCK), np.nan)
         if labelled.size:
-            filled = fill_unlanded(around.demand, works, landed, end - around.start - LABEL_DELAY_HOURS)
-            history = demand_history(filled, works, place)
+            filled = fill_unlanded(around.demand, around.weather, works, landed, end - around.start - LABEL_DELAY_HOURS)
+            history = demand_history(filled, around.weather, works, place)
             near = place < landed + LABEL_DELAY_HOURS + MAX_UNLANDED_DAYS * DAY
-            base, demand = np.where(near, history.base, np.nan), np.where(near[:, None], history.ratios, np.nan)
+            base, block = np.where(near, history.base, np.nan), np.where(near[:, None], history.block, np.nan)
         return Snapshot(
-            now, moment_of(around.start + landed) if labelled.size else None, start, calendar[place], base, demand,
+            now, moment_of(around.start + landed) if labelled.size else None, start, calendar[place], base, block,
             around.start, around.weather, found, replay.widths(self.model.intervals, np.array([today])),
         )
 
@@ -168,19 +168,19 @@ class Forecaster:
         place = hours - snapshot.start
         inside = (place >= 0) & (place < snapshot.base.size)
         if inside.all():
-            calendar, base, demand = snapshot.calendar[place], snapshot.base[place], snapshot.demand[place]
+            calendar, base, history = snapshot.calendar[place], snapshot.base[place], snapshot.history[place]
             weather, weather_history = _near_weather(instances, snapshot)
         else:
             safe = np.where(inside, place, 0)
             calendar = np.where(inside[:, None], snapshot.calendar[safe], calendar_block(hours))
             base = np.where(inside, snapshot.base[safe], np.nan)
-            demand = np.where(inside[:, None], snapshot.demand[safe], np.nan)
+            history = np.where(inside[:, None], snapshot.history[safe], np.nan)
             weather, weather_history = _split_weather(instances, snapshot, inside)
         if instances.is_holiday is not None:
             stated, use = calendar_block(hours, instances.is_holiday), ~np.isnan(instances.is_holiday)
             base = np.where(use & (stated[:, WORKS] != calendar[:, WORKS]), np.nan, base)
             calendar = np.where(use[:, None], stated, calendar)
-        matrix = assemble(calendar, weather, demand, weather_history)
+        matrix = assemble(calendar, weather, history, weather_history)
         return self._answer(matrix, instances.own[:, 4], base, snapshot, now)
 
     def _answer(

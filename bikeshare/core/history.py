@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bikeshare.core.features import LABEL_DELAY_HOURS, cumulate, window_mean
+from bikeshare.core.features import LABEL_DELAY_HOURS, WET, cumulate, window_mean
 from bikeshare.core.grid import DAY, WEEK, Floats
 
 HISTORY_DAYS = 28
@@ -19,7 +19,7 @@ HISTORY_DAYS = 28
 _WEIGHTS = 0.5 ** (np.arange(HISTORY_DAYS) / 7.0)
 """Weight of the same hour k days back: half-life 7 days."""
 
-_SOFTENING = 0.01
+_SOFTENING = 0.02
 """Share of the 28-day mean added to both sides of a ratio: quiet hours do not explode, scale drops out."""
 
 _MINIMUM_SAME = 2
@@ -35,21 +35,25 @@ class DemandHistory:
 
     Attributes:
         base: Expected demand of the hour at the recent level, bikes/h, shape (n,), NaN where unknown.
-        ratios: The 8 demand features, shape (n, 8), NaN where unknown.
+        block: Shape (n, 10), NaN where unknown: the 8 ratios, then share of wet hours and mean temperature of the
+            hours behind the base, with the base's weights.
     """
 
     base: Floats
-    ratios: Floats
+    block: Floats
 
 
-def demand_history(demand: Floats, works: Floats, place: npt.NDArray[np.int64]) -> DemandHistory:
+def demand_history(
+    demand: Floats, weather: Floats, works: Floats, place: npt.NDArray[np.int64]
+) -> DemandHistory:
     """History features of positions on an hourly grid.
 
-    base = Σ w_k x(t - 24k) / Σ w_k over k = 1…28 with the same day type, w_k = 0.5^((k - 1) / 7), plus 1 % of the
-    28-day mean; a ratio is (x + 1 % of the mean) / base, clipped to [0, 5].
+    base = Σ w_k x(t - 24k) / Σ w_k over k = 1…28 with the same day type, w_k = 0.5^((k - 1) / 7), plus 2 % of the
+    28-day mean; a ratio is (x + 2 % of the mean) / base, clipped to [0, 5].
 
     Args:
         demand: Demand on the grid, shape (n,), NaN where missing.
+        weather: Weather on the grid, shape (n, 5); its hours before t - 24 h tell what weather the base saw.
         works: 1 on working days, 0 on days off, shape (n,).
         place: Positions to describe, shape (m,); may lie up to 24 hours beyond the grid's labels.
     """
@@ -57,7 +61,10 @@ def demand_history(demand: Floats, works: Floats, place: npt.NDArray[np.int64]) 
     inside = lagged >= 0
     lagged = np.where(inside, lagged, 0)
     values = np.where(inside, demand[lagged], np.nan)
-    same = (values == values) & (works[lagged] == works[place][:, None])
+    alike = inside & (works[lagged] == works[place][:, None])
+    same = alike & (values == values)
+    temp, code = weather[lagged, 0], weather[lagged, 4]
+    seen = np.where(alike & (temp == temp), _WEIGHTS, 0.0)
     sums, counts = cumulate(demand)
     newest = place - LABEL_DELAY_HOURS + 1
     month = window_mean(sums, counts, newest - 4 * WEEK, newest)
@@ -73,8 +80,11 @@ def demand_history(demand: Floats, works: Floats, place: npt.NDArray[np.int64]) 
             filled.sum(axis=1) / count, _mean(values[:, _SAME_WEEKDAY]),
         ))
         ratios = np.clip((means + soft[:, None]) / base[:, None], 0.0, 5.0)
-        level = window_mean(sums, counts, newest - WEEK, newest) / month
-    return DemandHistory(base, np.column_stack((ratios, np.clip(level, 0.0, 5.0))))
+        level = np.clip(window_mean(sums, counts, newest - WEEK, newest) / month, 0.0, 5.0)
+        total = seen.sum(axis=1)
+        wet = (seen * (code >= WET)).sum(axis=1) / total
+        warmth = (seen * np.where(temp == temp, temp, 0.0)).sum(axis=1) / total
+    return DemandHistory(base, np.column_stack((ratios, level, wet, warmth)))
 
 
 def _mean(values: Floats) -> Floats:
@@ -82,10 +92,10 @@ def _mean(values: Floats) -> Floats:
     return np.asarray(np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1))
 
 
-def fill_unlanded(demand: Floats, works: Floats, landed: int, until: int) -> Floats:
+def fill_unlanded(demand: Floats, weather: Floats, works: Floats, landed: int, until: int) -> Floats:
     """Replace demand on positions [landed, until) by its own base, day by day: a later day reads earlier guesses."""
     filled = demand.copy()
     for low in range(landed, until, DAY):
         place = np.arange(low, min(low + DAY, until))
-        filled[place] = demand_history(filled, works, place).base
+        filled[place] = demand_history(filled, weather, works, place).base
     return filled

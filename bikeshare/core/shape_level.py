@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bikeshare.core.calendar import WORKS, calendar_block
-from bikeshare.core.features import N_DEMAND, assemble, weather_block
+from bikeshare.core.features import N_HISTORY_BLOCK, assemble, weather_block
 from bikeshare.core.grid import DAY, Floats, Hours, HourlyGrid, hour_number, moment_of
 from bikeshare.core.history import HISTORY_DAYS, demand_history, fill_unlanded
 from bikeshare.core.intervals import ROLLING_DAYS, Intervals, bins_of, needed_widths, rolling_widths
@@ -24,7 +24,7 @@ class Shapes(Protocol):
     """Both forests as one function."""
 
     def __call__(self, matrix: Matrix) -> tuple[Floats, Floats]:
-        """√shape of the stateless and of the history forest for a feature matrix of shape (n, 35)."""
+        """√shape of the stateless and of the history forest for a feature matrix of shape (n, 37)."""
         ...
 
 
@@ -153,16 +153,17 @@ class ShapeLevel:
         self, grid: HourlyGrid, works: Floats, place: npt.NDArray[np.int64], landing: Landing
     ) -> tuple[Floats, Floats]:
         if landing == "hourly":
-            history = demand_history(grid.demand, works, place)
-            return history.base, history.ratios
-        base, ratios = np.empty(place.size), np.empty((place.size, N_DEMAND))
+            history = demand_history(grid.demand, grid.weather, works, place)
+            return history.base, history.block
+        base, ratios = np.empty(place.size), np.empty((place.size, N_HISTORY_BLOCK))
         for day in np.unique(place // DAY):
             today = place // DAY == day
             landed = int(day - 1) * DAY
             known = grid.demand.copy()
             known[landed:] = np.nan
-            history = demand_history(fill_unlanded(known, works, landed, landed + DAY), works, place[today])
-            base[today], ratios[today] = history.base, history.ratios
+            filled = fill_unlanded(known, grid.weather, works, landed, landed + DAY)
+            history = demand_history(filled, grid.weather, works, place[today])
+            base[today], ratios[today] = history.base, history.block
         return base, ratios
 
     def _chain(

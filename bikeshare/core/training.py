@@ -1,6 +1,6 @@
 """Training: two forests that learn the level-free shape of demand, and everything an artifact needs beside them.
 
-Shape × level: fit on √(demand / base) without any trend, compute g(t) = centred 28-day Σ demand / Σ out-of-bag
+Shape × level: fit on √(demand / base) without any trend, compute g(t) = centred 42-day Σ demand / Σ out-of-bag
 prediction, refit on √(demand / (base · g)). `base` is 1 for the stateless forest and the seasonal-naive demand of
 `bikeshare.core.history` for the history forest.
 """
@@ -54,8 +54,8 @@ class TrainingConfig:
     """
 
     trees: int = 50
-    stateless_leaf: int = 3
-    history_leaf: int = 5
+    stateless_leaf: int = 2
+    history_leaf: int = 3
     stateless_share: float = 0.25
     history_share: float = 0.33
     first_pass_trees: int = 20
@@ -73,7 +73,7 @@ class SklearnShapes:
     history: Any
 
     def __call__(self, matrix: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
-        """√shape of both forests for a matrix of shape (n, 35)."""
+        """√shape of both forests for a matrix of shape (n, 37)."""
         return self.stateless.predict(matrix[:, :N_STATELESS]), self.history.predict(matrix)
 
 
@@ -90,7 +90,7 @@ class TrainedModel:
         rows: Rows trained on.
         importance: Columns feature, importance, forest.
         training_config: What was asked for.
-        training_matrix: Feature matrix of all rows, float32, shape (rows, 35); parity is asserted on it.
+        training_matrix: Feature matrix of all rows, float32, shape (rows, 37); parity is asserted on it.
     """
 
     shapes: SklearnShapes
@@ -114,9 +114,9 @@ class TrainedModel:
 def grid_matrix(grid: HourlyGrid, place: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], Floats]:
     """Feature matrix and base demand of grid positions, all labels of the grid having landed."""
     calendar = calendar_block(grid.hours, grid.holiday)
-    history = demand_history(grid.demand, calendar[:, WORKS], place)
+    history = demand_history(grid.demand, grid.weather, calendar[:, WORKS], place)
     weather, weather_history = weather_block(grid.weather, place)
-    return assemble(calendar[place], weather, history.ratios, weather_history), history.base
+    return assemble(calendar[place], weather, history.block, weather_history), history.base
 
 
 def train(observations: pd.DataFrame, config: TrainingConfig, *, progress: Progress | None = None) -> TrainedModel:

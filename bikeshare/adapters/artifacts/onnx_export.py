@@ -17,7 +17,7 @@ _OPSET = {"": 17, "ai.onnx.ml": 3}
 
 
 def export_onnx(trained: TrainedModel) -> bytes:
-    """The serialised graph: input `features` (n, 35) float32, outputs `stateless` and `history` (n, 1).
+    """The serialised graph: input `features` (n, 37) float32, outputs `stateless` and `history` (n, 1).
 
     Raises:
         ArtifactError: the exporter failed, or its answers differ from scikit-learn's.

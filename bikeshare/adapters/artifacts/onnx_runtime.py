@@ -27,6 +27,6 @@ class OnnxShapes:
         self._run = session.run
 
     def __call__(self, matrix: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
-        """√shape of both forests for a matrix of shape (n, 35)."""
+        """√shape of both forests for a matrix of shape (n, 37)."""
         stateless, history = self._run(("stateless", "history"), {"features": matrix})
         return stateless[:, 0].astype(np.float64), history[:, 0].astype(np.float64)
