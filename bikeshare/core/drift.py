@@ -25,6 +25,9 @@ class DriftPolicy:
         wape_factor: Smallest limit of WAPE, as a factor on the backtest's WAPE.
         spread: The limits are at least mean + this many standard deviations of the backtest's own weeks, so that
             a recipe whose weeks differ a lot does not cry wolf.
+        bias_ceiling: The bias limit never exceeds this: a reference with wild weeks (a Christmas in ten of them) must
+            not blind the monitor.
+        wape_ceiling: The same for WAPE, as a factor on the backtest's WAPE.
         min_labelled_hours: Fewer labelled hours in the window are not judged.
         step_days: Length of the step window.
         step_limit: Limit of the 48-hour log-bias minus its median.
@@ -36,6 +39,8 @@ class DriftPolicy:
     bias_limit: float = 0.10
     wape_factor: float = 1.25
     spread: float = 3.0
+    bias_ceiling: float = 0.25
+    wape_ceiling: float = 1.6
     min_labelled_hours: int = 72
     step_days: int = 2
     step_limit: float = 0.35
@@ -137,10 +142,14 @@ def limits_from(backtest: Mapping[str, Any], policy: DriftPolicy) -> Limits | No
     usual = float(weekly.mean() + policy.spread * weekly.std(ddof=1)) if len(weekly) >= 4 else 0.0
     return Limits(
         bias_mu=float(backtest.get("bias_mu") or 0.0),
-        bias=max(policy.bias_limit, policy.spread * float(backtest.get("bias_sd") or 0.0)),
-        wape=max(policy.wape_factor * float(wape), usual),
+        bias=_between(policy.bias_limit, policy.spread * float(backtest.get("bias_sd") or 0.0), policy.bias_ceiling),
+        wape=_between(policy.wape_factor * float(wape), usual, policy.wape_ceiling * float(wape)),
         backtest_wape=float(wape),
     )
+
+
+def _between(low: float, value: float, high: float) -> float:
+    return max(low, min(value, high))
 
 
 def judge_decay(performance: Performance | None, limits: Limits | None, policy: DriftPolicy) -> tuple[Finding, ...]:
