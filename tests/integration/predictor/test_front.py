@@ -9,14 +9,19 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bikeshare.adapters.live_api import HttpApi
 from bikeshare.adapters.local_rollouts import LocalRollouts
+from bikeshare.steps.rollout import roll_out
+from bikeshare.steps.verify import verify_live
 from services.predictor.front import FrontPolicy
 from tests.fakes.front_thread import QUICK, FrontThread, front
-from tests.integration.predictor.world import ROOT, Client, World, free_port, instance, started, wait_until
+from tests.fakes.registry import MemoryRegistry
+from tests.integration.predictor.world import NOW, ROOT, Client, World, free_port, instance, started, wait_until
 
 
 def promote(running: FrontThread, version: str) -> None:
@@ -229,6 +234,15 @@ def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:
     assert not any(alive(pid) for pid in pids)
 
 
+def _registry(world: World) -> MemoryRegistry:
+    registry = MemoryRegistry(world.home / "registry")
+    run = registry.log_run(run_name="r", params={}, metrics={}, tags={})
+    for _ in range(3):
+        registry.register(run, world.artifacts["1"], {})
+    registry.set_alias("champion", "1")
+    return registry
+
+
 def _serve(world: World, port: int, control: int, **more: str) -> tuple[list[str], dict[str, str]]:
     environment = world.environment(
         BIKESHARE_SUPERVISOR_PORT=str(control), MLFLOW_TRACKING_URI=f"sqlite:///{world.home / 'mlflow.db'}", **more
@@ -243,12 +257,27 @@ def test_the_real_command_switches_restarts_and_ends_cleanly(world: World) -> No
     with started(arguments, environment, port, world.home / "front.log") as running:
         client = Client(running.url)
         rollouts = LocalRollouts(f"http://127.0.0.1:{control}", world.home)
+        registry = _registry(world)
+        inbox: list[Any] = []
+        ports: Any = SimpleNamespace(
+            rollouts=rollouts, records=world.records, registry=registry,
+            notifier=SimpleNamespace(send=inbox.append), clock=world.clock,
+        )
         with Load(running.url, clients=3, body={"instances": [instance()]}) as load:
             wait_until(lambda: load.count("1") > 20, 20, "load")
-            rollouts.start_canary("2")
-            rollouts.promote_canary("2")
+            rolled = roll_out(ports, "2", world.forecaster("2"), NOW, connect=HttpApi)
             wait_until(lambda: load.count("2") > 20, 20, "load on 2")
+        assert rolled.accepted, rolled.reason
         assert {status for status, _ in load.outcomes} == {200}
+        tested = verify_live(ports, "2", world.forecaster("2"), NOW, url=running.url, connect=HttpApi)
+        assert tested.accepted, tested.reason
+        assert registry.aliases == {"champion": "2", "previous": "1"}
+
+        world.repackage("3", {"contract.json": json.dumps({"contract_version": "99"})})
+        refused = roll_out(ports, "3", world.forecaster("2"), NOW, connect=HttpApi)
+        assert not refused.accepted
+        assert "contract version 99" in refused.reason
+        assert rollouts.serving_version() == "2"
 
         pid = client.get("/-/status")[1]["serving"]["pid"]
         os.kill(pid, signal.SIGKILL)
