@@ -24,7 +24,11 @@ class DriftPolicy:
         bias_limit: Smallest limit of the centred absolute log-bias; 0.10 is ten per cent too many or too few bikes.
         wape_factor: Smallest limit of WAPE, as a factor on the backtest's WAPE.
         spread: The limits are at least mean + this many standard deviations of the backtest's own weeks, so that
-            a recipe whose weeks differ a lot does not cry wolf.
+            a recipe whose weeks differ a lot does not cry wolf: with the constants alone, every warm week of winter
+            is decay that no retrain cures.
+        bias_cap: Largest limit of the bias, whatever the spread: a backtest over Thanksgiving and Christmas has
+            weeks so different that nothing would ever be over.
+        wape_cap_factor: The same for WAPE.
         bias_ceiling: The bias limit never exceeds this: a reference with wild weeks (a Christmas in ten of them) must
             not blind the monitor.
         wape_ceiling: The same for WAPE, as a factor on the backtest's WAPE.
@@ -39,6 +43,8 @@ class DriftPolicy:
     bias_limit: float = 0.10
     wape_factor: float = 1.25
     spread: float = 3.0
+    bias_cap: float = 0.25
+    wape_cap_factor: float = 2.0
     bias_ceiling: float = 0.25
     wape_ceiling: float = 1.6
     min_labelled_hours: int = 72
@@ -101,7 +107,8 @@ def score_days(labelled: pd.DataFrame) -> tuple[DayScore, ...]:
     demand = labelled["demand"].to_numpy(dtype="float64")
     prediction = labelled["prediction"].to_numpy(dtype="float64")
     flags_and_sums = {
-        "hours": np.ones(len(demand)), "demand": demand, "prediction": prediction, "abs_error": np.abs(prediction - demand),
+        "hours": np.ones(len(demand)), "demand": demand, "prediction": prediction,
+        "abs_error": np.abs(prediction - demand),
         "inside_80": (labelled["lower_80"].to_numpy() <= demand) & (demand <= labelled["upper_80"].to_numpy()),
         "inside_95": (labelled["lower_95"].to_numpy() <= demand) & (demand <= labelled["upper_95"].to_numpy()),
         "degraded": labelled["degraded"].to_numpy(dtype=bool),

@@ -171,10 +171,11 @@ def _retrain(s: Situation) -> Decision | None:
     if guard is not None:
         name, sentence = guard
         held = State.COOLDOWN if name == "cooldown" else state
+        news = trigger == "drift" and s.memory.state is not held
         notices = (Notice("drift", f"suppressed:{version}:{name}", f"drift:{version}",
                           f"The forecast has decayed; retraining waits ({name.replace('_', ' ')})",
-                          _moved(s.evidence)),) if trigger == "drift" else ()
-        return Decision(held, "alert" if notices else "none", f"{why} {sentence}", s.memory, notices, trigger,
+                          _moved(s.evidence)),) if news else ()
+        return Decision(held, "alert" if news else "none", f"{why} {sentence}", s.memory, notices, trigger,
                         suppressed=name)
     run_key = _run_key(s, trigger)
     adapt_since = s.evidence.onset if trigger == "drift" else None

@@ -167,10 +167,12 @@ def test_one_run_at_a_time() -> None:
 @pytest.mark.parametrize("state", ["promoted", "refused", "rolled_back"])
 def test_cooldown_counts_from_the_start_of_a_run(state: str) -> None:
     held = look(evidence(over=True), memory(True, True), ended(state, 6.9))
+    again = look(evidence(over=True), held.memory, ended(state, 6.9))
     free = look(evidence(over=True), memory(True, True), ended(state, 7.0))
 
     assert (held.state, held.suppressed) == (State.COOLDOWN, "cooldown")
     assert [notice.kind for notice in held.notices] == ["drift"]
+    assert (again.action, again.suppressed, again.notices) == ("none", "cooldown", ())
     assert free.action == "retrain"
 
 
