@@ -74,12 +74,20 @@ def test_a_slice_with_few_rows_is_reported_but_not_judged() -> None:
     def with_rows(mae: float, rows: int) -> Contender:
         return Contender(scores(29), {"holiday": scores(mae, rows=rows)})
 
-    few = decide(with_rows(90, 23), with_rows(40, 23))
+    few = decide(with_rows(90, 47), with_rows(40, 47))
     assert few.accepted
     check = next(check for check in few.checks if check.name == "slice_holiday")
     assert check.informative
     assert "not judged" in check.detail
-    assert failed(decide(with_rows(90, 24), with_rows(40, 24))) == ["slice_holiday"]
+    assert failed(decide(with_rows(90, 48), with_rows(40, 48))) == ["slice_holiday"]
+
+
+def test_nights_and_working_days_are_reported_but_never_refuse() -> None:
+    decision = decide(contender(29, night=20, working_day=90), contender(30, night=10, working_day=30))
+    assert decision.accepted
+    assert {check.name: check.informative for check in decision.checks if check.name.startswith("slice")} == {
+        "slice_night": True, "slice_working_day": True
+    }
 
 
 def test_without_a_champion_slices_are_held_against_the_naive_rule() -> None:
