@@ -12,7 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +25,8 @@ from bikeshare.errors import BikeshareError, DataError
 from bikeshare.ports import PredictionRow, Records
 from services.predictor.metrics import Metrics
 from services.predictor.spool import Spool, SpoolFull
+
+_EPOCH = date(1970, 1, 1)
 
 logger = logging.getLogger("bikeshare.predictor.log")
 
@@ -87,8 +90,10 @@ class LoggedBatch:
         """As rows of `predictions`; the features hash covers contract version and inputs of the row."""
         answers = self.answers
         moments: list[datetime] = self.timestamps.astype("datetime64[s]").tolist()
-        derived = is_public_holiday(self.timestamps.astype("datetime64[h]").astype(np.int64)).tolist()
-        flags = [usual if stated is None else stated for stated, usual in zip(self.is_holiday, derived, strict=True)]
+        flags = [
+            _holiday(moment.date()) if stated is None else stated
+            for stated, moment in zip(self.is_holiday, moments, strict=True)
+        ]
         return [
             PredictionRow(
                 request_id=self.request_id, position=position, predicted_at=self.predicted_at,
@@ -106,6 +111,12 @@ class LoggedBatch:
             )
             for position, numbers in enumerate(self.numbers)
         ]
+
+
+@lru_cache(maxsize=1_024)
+def _holiday(day: date) -> bool:
+    hour = np.array([(day - _EPOCH).days * 24], dtype=np.int64)
+    return bool(is_public_holiday(hour)[0])
 
 
 def features_hash(timestamp: datetime, numbers: NDArray[np.float64], weather: int, is_holiday: bool) -> str:

@@ -27,6 +27,7 @@ class Refresher:
     def __init__(
         self, build: Callable[[datetime], Snapshot], fallback: Callable[[datetime], Snapshot],
         use: Callable[[Snapshot], None], failed: Callable[[], None], clock: Clock, refresh_seconds: float,
+        retry_seconds: float = 2.0,
     ) -> None:
         """Remember what to call.
 
@@ -37,6 +38,7 @@ class Refresher:
             failed: Counts a failed pass.
             clock: The service's clock.
             refresh_seconds: Pause between two passes, in machine time.
+            retry_seconds: Pause after a failed pass.
         """
         self._build = build
         self._fallback = fallback
@@ -44,6 +46,7 @@ class Refresher:
         self._failed = failed
         self._clock = clock
         self._refresh_seconds = refresh_seconds
+        self._retry_seconds = min(retry_seconds, refresh_seconds)
         self._turn = threading.Lock()
         self._stopping = threading.Event()
         self._due_at = 0.0
@@ -60,14 +63,16 @@ class Refresher:
         with self._turn:
             now = self._clock.now()
             self._hour = _hour_of(now)
-            self._due_at = time.monotonic() + self._refresh_seconds
+            self._due_at = time.monotonic() + self._retry_seconds
             self._use(self._build(now))
+            self._due_at = time.monotonic() + self._refresh_seconds
             self._succeeded = True
 
     def close(self) -> None:
         """End the thread; a pass under way may finish."""
         self._stopping.set()
-        self._thread.join(5.0)
+        if self._thread.is_alive():
+            self._thread.join(5.0)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
