@@ -25,6 +25,7 @@ class GatePolicy:
         holdout_days: Test days when there is no Champion, and the most test days otherwise. Four weeks hold every
             weekday four times.
         min_rows: Fewest test hours for a paired comparison. Five days: a single odd day is then at most a fifth.
+        min_adapted_rows: The same after a changed world: two days judge, so that the other fresh days can be learned from.
         test_share: Share of the hours the Champion never saw that judge; the recipe learns from the rest, so that
             a retrain after a change is judged on whether it learned the change.
         max_mae_ratio: Challenger MAE over Champion MAE. 2 %: below it two forests cannot be told apart in weeks.
@@ -50,6 +51,7 @@ class GatePolicy:
 
     holdout_days: int = 28
     min_rows: int = 120
+    min_adapted_rows: int = 48
     test_share: float = 1 / 3
     max_mae_ratio: float = 1.02
     max_naive_ratio: float = 1.0
@@ -94,8 +96,8 @@ def plan_evaluation(
     """Choose the rows that judge, newest last, never rows the Champion was trained on if it can be helped.
 
     Fresh hours are those after the Champion's training window. The newest third of them judges (at least
-    `min_rows` hours, at most the hold-out), so the recipe may learn from the older part: after a changed world
-    that is the only way to see whether retraining helps. With `adapt_since`, fresh hours start there: hours of the
+    `min_rows` hours, `min_adapted_rows` after a changed world, at most the hold-out), so the recipe may learn from the
+    older part: after a changed world that is the only way to see whether retraining helps. With `adapt_since`, fresh hours start there: hours of the
     old world can neither show that the change was learned nor be held against a recipe that learned it.
     Without enough fresh hours the hold-out judges, and the Champion is represented by its own backtest.
 
@@ -116,7 +118,8 @@ def plan_evaluation(
     for start in starts:
         fresh_hours = int((data_end - start) / timedelta(hours=1))
         if fresh_hours >= policy.min_rows:
-            judged = min(max(int(fresh_hours * policy.test_share), policy.min_rows), hours)
+            fewest = policy.min_adapted_rows if start == adapt_since else policy.min_rows
+            judged = min(max(int(fresh_hours * policy.test_share), fewest), hours)
             test_start = data_end - timedelta(hours=judged)
             return EvaluationPlan(
                 test_start, data_end, True,

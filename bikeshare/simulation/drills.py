@@ -32,6 +32,9 @@ from bikeshare.steps.request_run import request_run
 TREES = 12
 """Drills judge reactions, not accuracy; small forests train in a second."""
 
+SLACK_TRIES = 50
+"""More failures than any bounded retry makes."""
+
 START = date(2012, 1, 1)
 BROKEN = date(2012, 1, 20)
 
@@ -316,8 +319,9 @@ def slack_away(report: Report, bench: Bench) -> None:
     alert = Alert(
         "held", f"drill-{hashlib.sha256(text.encode()).hexdigest()[:8]}", "drill", text, "a drill", "none", bench.now()
     )
-    with stage.inbox.away():
-        receipt = stage.ports.notifier.send(alert)
+    stage.inbox.fail(503, times=SLACK_TRIES)
+    receipt = stage.ports.notifier.send(alert)
+    stage.inbox.recover()
     report.expect("the caller goes on and is told", not receipt.sent, receipt.reason)
     report.expect("nothing arrived meanwhile", len(_inbox(stage)) == before, len(_inbox(stage)) - before)
     other = Alert("recovered", "drill-recovered", "drill", "Slack is back", "a drill", "none", bench.now())

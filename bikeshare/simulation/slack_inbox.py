@@ -81,6 +81,11 @@ class SlackInbox:
         with self._lock:
             self._failures += [status] * times
 
+    def recover(self) -> None:
+        """Answer normally again."""
+        with self._lock:
+            self._failures.clear()
+
     def receive(self, path: str, payload: Mapping[str, Any], token: str) -> tuple[int, dict[str, str], bytes]:
         """Judge one request as Slack would: status, headers, body."""
         with self._lock:
@@ -111,8 +116,11 @@ class SlackInbox:
 
     def _accept(self, channel: str, payload: Mapping[str, Any]) -> Message:
         message = Message(
-            f"17000000{len(self.messages):02d}.000100", channel, str(payload.get("thread_ts") or ""),
-            str(payload["text"]), list(payload.get("blocks") or ()),
+            f"17000000{len(self.messages):02d}.000100",
+            channel,
+            str(payload.get("thread_ts") or ""),
+            str(payload["text"]),
+            list(payload.get("blocks") or ()),
         )
         self.messages.append(message)
         return message

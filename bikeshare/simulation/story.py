@@ -30,16 +30,16 @@ from bikeshare.steps.request_run import request_run
 MONITOR_HOUR = 6
 """The demo's monitor looks once a day, after the labels of the day before yesterday have landed."""
 
-QUIET, BROKEN, REPAIRED = date(2012, 1, 9), date(2012, 1, 16), date(2012, 1, 18)
-DELIVERED_AGAIN, CHANGED, END = date(2012, 1, 20), date(2012, 1, 23), date(2012, 2, 14)
+QUIET, BROKEN, REPAIRED = date(2012, 1, 16), date(2012, 1, 23), date(2012, 1, 25)
+DELIVERED_AGAIN, CHANGED, END = date(2012, 1, 27), date(2012, 1, 30), date(2012, 2, 22)
 """Feed broken on [BROKEN, REPAIRED), its days delivered again on DELIVERED_AGAIN; the world changes on CHANGED."""
 
 PERIODS = (
     ("quiet week", QUIET, BROKEN),
     ("feed in °F", BROKEN, REPAIRED),
     ("repaired", REPAIRED, CHANGED),
-    ("changed world, first week", CHANGED, date(2012, 1, 30)),
-    ("changed world, last week", date(2012, 2, 7), END),
+    ("changed world, first week", CHANGED, date(2012, 2, 6)),
+    ("changed world, last week", date(2012, 2, 15), END),
     ("all", QUIET, END),
 )
 
