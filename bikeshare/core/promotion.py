@@ -25,7 +25,7 @@ class GatePolicy:
         holdout_days: Test days when there is no Champion, and the most test days otherwise. Four weeks hold every
             weekday four times.
         min_rows: Fewest test hours for a paired comparison. Five days: a single odd day is then at most a fifth.
-        min_adapted_rows: The same after a changed world: two days judge, so that the other fresh days can be learned from.
+        min_adapted_rows: The same after a changed world: two days judge, so that the rest can be learned.
         test_share: Share of the hours the Champion never saw that judge; the recipe learns from the rest, so that
             a retrain after a change is judged on whether it learned the change.
         max_mae_ratio: Challenger MAE over Champion MAE. 2 %: below it two forests cannot be told apart in weeks.
@@ -95,10 +95,11 @@ def plan_evaluation(
 ) -> EvaluationPlan:
     """Choose the rows that judge, newest last, never rows the Champion was trained on if it can be helped.
 
-    Fresh hours are those after the Champion's training window. The newest third of them judges (at least
-    `min_rows` hours, `min_adapted_rows` after a changed world, at most the hold-out), so the recipe may learn from the
-    older part: after a changed world that is the only way to see whether retraining helps. With `adapt_since`, fresh hours start there: hours of the
-    old world can neither show that the change was learned nor be held against a recipe that learned it.
+    Fresh hours are those after the Champion's training window. The newest third of them judges (at least `min_rows`
+    hours, `min_adapted_rows` after a changed world, at most the hold-out), so the recipe may learn from the older
+    part: after a changed world that is the only way to see whether retraining helps. With `adapt_since`, fresh hours
+    start there: hours of the old world can neither show that the change was learned nor be held against a recipe
+    that learned it.
     Without enough fresh hours the hold-out judges, and the Champion is represented by its own backtest.
 
     Args:
