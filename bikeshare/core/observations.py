@@ -29,7 +29,7 @@ UCI_SHA256 = "e03de4ee4ef4dc376ac6e04bf829673c6269e8eba5c60fa121640fa2f829504f"
 
 _UCI_COLUMNS = ("dteday", "hr", "holiday", "weathersit", "temp", "atemp", "hum", "windspeed", "casual",
                 "registered", "cnt")
-_DTYPES = ("datetime64[ns]", "float64", "float64", "float64", "float64", "object", "bool", "float64", "float64", "int64")
+_DTYPES = ("datetime64[ns]", *["float64"] * 4, "object", "bool", "float64", "float64", "int64")
 _TRUE = {"true", "t", "yes", "y", "1", "1.0"}
 _FALSE = {"false", "f", "no", "n", "0", "0.0"}
 
@@ -105,6 +105,13 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
         raise DataError(f"column 'demand', row {row}: {demand.iloc[row]:g} is not a whole number of bikes")
     result["demand"] = demand.astype("int64")
     return result.sort_values("timestamp", kind="stable").reset_index(drop=True)
+
+
+def usable(batch: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a batch without holes, conformed: an hour with a missing value becomes a visible gap."""
+    needed = [name for name in OBSERVATION if name not in OPTIONAL and name in batch.columns]
+    holes = np.asarray(batch[needed].isna().to_numpy().any(axis=1))
+    return conform(batch.iloc[np.flatnonzero(~holes)].reset_index(drop=True) if holes.any() else batch)
 
 
 def _conforms(frame: pd.DataFrame) -> bool:

@@ -40,6 +40,8 @@ class ValidationPolicy:
         range_slack: Share of a range by which values may leave it on either side; 0.25 as measured.
         young_range_slack: The same while less than `range_full_hours` of a month were seen; twice as much.
         range_hours: Hours outside the range that make a failure; 2, so that one bad reading does not.
+        unit_hours: Hours outside the range that make it a wrong unit when °F explains them; 6, because one warm
+            afternoon "fits" in Fahrenheit too.
         range_full_hours: Hours after which a month's own range counts; before, its neighbours are added.
         range_min_hours: Hours (neighbours included) below which only the physical range holds; two weeks.
         min_run_hours: A run of one value shorter than this is never called frozen; 26, because the record holds
@@ -59,6 +61,7 @@ class ValidationPolicy:
     range_slack: float = 0.25
     young_range_slack: float = 0.5
     range_hours: int = 2
+    unit_hours: int = 6
     range_full_hours: int = 600
     range_min_hours: int = 336
     min_run_hours: int = 26
@@ -75,8 +78,8 @@ class ValidationPolicy:
 def nulls(batch: pd.DataFrame, policy: ValidationPolicy) -> list[Failure]:
     """Too many missing values in a column."""
     found = []
-    for name in batch.columns:
-        missing = int(batch[name].isna().sum())
+    holes = batch.isna().to_numpy().sum(axis=0)
+    for name, missing in zip(batch.columns, map(int, holes), strict=True):
         if name not in OPTIONAL and missing > policy.max_null_share * len(batch):
             found.append(Failure(
                 "nulls", str(name), f"{name} is missing in {missing} of {len(batch)} hours (limit "
@@ -91,7 +94,8 @@ def times(frame: pd.DataFrame, limits: ValidationLimits, latest: datetime, polic
     """Hours after `latest`, far before the newest accepted data, or of another day than `day`."""
     found = []
     moments = frame["timestamp"]
-    future = moments[moments > latest]
+    values = moments.to_numpy()
+    future = moments[values > np.datetime64(latest)]
     if len(future):
         found.append(Failure(
             "future", "timestamp", f"{len(future)} hours lie in the future: {future.iloc[-1]}, latest possible "
@@ -99,14 +103,14 @@ def times(frame: pd.DataFrame, limits: ValidationLimits, latest: datetime, polic
             len(future), str(future.iloc[-1]), str(latest),
         ))
     earliest = (limits.end or latest) - timedelta(days=policy.max_past_days)
-    past = moments[moments < earliest]
+    past = moments[values < np.datetime64(earliest)]
     if len(past):
         found.append(Failure(
             "past", "timestamp", f"{len(past)} hours lie far in the past: {past.iloc[0]}, more than "
             f"{policy.max_past_days} days before the newest data; check the year and the timestamp format.",
             len(past), str(past.iloc[0]), str(earliest),
         ))
-    strangers = moments[moments.dt.date != day] if day is not None else moments.iloc[:0]
+    strangers = moments[values.astype("datetime64[D]") != np.datetime64(day)] if day is not None else future.iloc[:0]
     if len(strangers):
         found.append(Failure(
             "wrong_day", "timestamp", f"{len(strangers)} hours are not of {day}, first {strangers.iloc[0]}; "
@@ -117,10 +121,10 @@ def times(frame: pd.DataFrame, limits: ValidationLimits, latest: datetime, polic
 
 def completeness(frame: pd.DataFrame, policy: ValidationPolicy) -> list[Failure]:
     """Too few hours per day; the real shutdown days of a record fail too, and are released by a person."""
-    rows = int(frame["timestamp"].nunique())
-    span = (frame["timestamp"].iloc[-1] - frame["timestamp"].iloc[0]) / timedelta(hours=1) + 1
+    hours = np.unique(frame["timestamp"].to_numpy().astype("datetime64[h]"))
+    rows, span = len(hours), int((hours[-1] - hours[0]).astype(int)) + 1
     # A window that is not aligned with midnight touches two dates but still holds 24 hours.
-    days = max(1, min(int(frame["timestamp"].dt.normalize().nunique()), int(np.ceil(span / 24))))
+    days = max(1, min(len(np.unique(hours.astype("datetime64[D]"))), -(-span // 24)))
     least = policy.min_hours * days
     if rows >= least:
         return []
@@ -132,8 +136,8 @@ def completeness(frame: pd.DataFrame, policy: ValidationPolicy) -> list[Failure]
 
 def sums(frame: pd.DataFrame) -> list[Failure]:
     """Demand that is not casual + registered, where both are known."""
-    parts = frame["casual"] + frame["registered"]
-    wrong = frame[parts.notna() & (parts != frame["demand"])]
+    parts = frame["casual"].to_numpy() + frame["registered"].to_numpy()
+    wrong = frame[np.isfinite(parts) & (parts != frame["demand"].to_numpy())]
     if wrong.empty:
         return []
     row = wrong.iloc[0]
@@ -168,14 +172,19 @@ def physical(frame: pd.DataFrame) -> list[Failure]:
 
 def inputs(frame: pd.DataFrame, limits: ValidationLimits, policy: ValidationPolicy) -> list[Failure]:
     """Unit, range and frozen-sensor failures; one cause is named once, by the rule that explains it best."""
-    found = [*_fahrenheit(frame, limits, policy), *_dry(frame, policy)]
+    found = units(frame, limits, policy)
     explained = {failure.column for failure in found}
-    if explained & {"temp_c", "feels_like_c"}:
+    if explained & set(SEASONAL):
         explained.add(FEELS_GAP)
     for failure in (*_ranges(frame, limits, policy), *_frozen(frame, limits, policy)):
         if failure.column not in explained:
             found.append(failure)
     return found
+
+
+def units(frame: pd.DataFrame, limits: ValidationLimits, policy: ValidationPolicy) -> list[Failure]:
+    """Degrees Fahrenheit, and humidity that is a fraction or dead."""
+    return [*_fahrenheit(frame, limits, policy), *_dry(frame, policy)]
 
 
 def allowed_range(limits: ValidationLimits, column: str, month: int, policy: ValidationPolicy) -> Range:
@@ -215,8 +224,7 @@ def _fahrenheit(frame: pd.DataFrame, limits: ValidationLimits, policy: Validatio
         outside = (values < allowed.low) | (values > allowed.high)
         celsius = (values - 32) * 5 / 9
         fits = (celsius >= allowed.low) & (celsius <= allowed.high)
-        # One warm afternoon also "fits" in Fahrenheit: a wrong unit puts most of the day outside.
-        if allowed.hours and outside.sum() >= max(policy.range_hours, len(values) // 3) and fits.mean() >= 0.9:
+        if outside.sum() >= policy.unit_hours and fits[outside].mean() >= 0.9:
             found.append(Failure(
                 "unit", name, f"{name} looks like degrees Fahrenheit: {values[outside][0]:g} where {allowed.low:.0f} "
                 f"to {allowed.high:.0f} °C is normal for the month ({int(outside.sum())} hours outside); as °F it "

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bikeshare.core.contract import OBSERVATION, WEATHER_CLASSES
-from bikeshare.core.observations import OPTIONAL, conform
+from bikeshare.core.observations import OPTIONAL, usable
 from bikeshare.core.verdicts import Failure
 from bikeshare.errors import DataError
 
@@ -48,7 +48,7 @@ def check_schema(batch: pd.DataFrame) -> list[Failure]:
     import pandera.errors
 
     try:
-        frame = conform(batch.dropna(subset=[n for n in OBSERVATION if n in batch.columns and n not in OPTIONAL]))
+        frame = usable(batch)
     except DataError as error:
         return [Failure("schema", "", f"{error}.", len(batch))]
     try:

@@ -7,12 +7,13 @@ from datetime import date, datetime, timedelta
 import pandas as pd
 
 from bikeshare.core import rules
-from bikeshare.core.contract import OBSERVATION, WEATHER_NUMBERS
+from bikeshare.core.contract import WEATHER_NUMBERS
 from bikeshare.core.limits import ValidationLimits, extend_limits, learn_limits
-from bikeshare.core.observations import OPTIONAL, conform
+from bikeshare.core.observations import usable
 from bikeshare.core.rules import ValidationPolicy
 from bikeshare.core.schema import check_schema
 from bikeshare.core.verdicts import Failure, Verdict, verdict
+from bikeshare.errors import DataError
 
 INPUT_COLUMNS = ("timestamp", *WEATHER_NUMBERS, "weather")
 """Columns of served inputs that `validate_inputs` reads; others are ignored."""
@@ -38,12 +39,24 @@ def validate(
     if batch.empty:
         return verdict(0, [Failure("empty", "", "The batch has no rows; land the day again.", 0)])
     failures = check_schema(batch)
-    if failures:
-        return verdict(len(batch), failures)
     limits = history if isinstance(history, ValidationLimits) else learn_limits(
         pd.DataFrame() if history is None else history
     )
+    if failures:
+        return refuse_schema(batch, failures, limits, policy)
     return validate_values(batch, limits, now, policy, day=day)
+
+
+def refuse_schema(
+    batch: pd.DataFrame, failures: Sequence[Failure], limits: ValidationLimits, policy: ValidationPolicy | None = None
+) -> Verdict:
+    """The verdict of a batch that breaks the contract; a wrong unit is named as such where it explains values."""
+    try:
+        named = rules.units(usable(batch), limits, policy or ValidationPolicy())
+    except DataError:
+        named = []  # not even the types are right
+    explained = {failure.column for failure in named}
+    return verdict(len(batch), [*named, *(failure for failure in failures if failure.column not in explained)])
 
 
 def validate_values(
@@ -100,20 +113,15 @@ def validate_inputs(
     if not window.empty:
         seen = _going_on(limits, whole[whole["timestamp"] < window["timestamp"].iloc[0]])
         latest = now + timedelta(hours=policy.forecast_hours)
+        judged = rules.inputs(window, seen, policy)
         failures = [
             *failures,
             *rules.times(window, limits, latest, policy, None),
-            *rules.physical(window),
             *(rules.completeness(window, policy) if complete else ()),
-            *rules.inputs(window, seen, policy),
+            *judged,
+            *(failure for failure in rules.physical(window) if failure.column not in {f.column for f in judged}),
         ]
     return verdict(len(frame), list(failures), dropped=len(hours) - len(whole))
-
-
-def usable(batch: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a batch without holes, conformed: an hour with a missing value becomes a visible gap."""
-    needed = [name for name in OBSERVATION if name not in OPTIONAL]
-    return conform(batch.dropna(subset=needed).reset_index(drop=True))
 
 
 def _going_on(limits: ValidationLimits, before: pd.DataFrame) -> ValidationLimits:
@@ -126,5 +134,5 @@ def _going_on(limits: ValidationLimits, before: pd.DataFrame) -> ValidationLimit
 
 __all__ = [
     "INPUT_COLUMNS", "Failure", "ValidationLimits", "ValidationPolicy", "Verdict", "extend_limits", "learn_limits",
-    "usable", "validate", "validate_inputs", "validate_values",
+    "refuse_schema", "usable", "validate", "validate_inputs", "validate_values",
 ]

@@ -14,7 +14,7 @@ import pandas as pd
 from bikeshare.core.limits import ValidationLimits, extend_limits, learn_limits
 from bikeshare.core.observations import read_parquet
 from bikeshare.core.schema import check_schema
-from bikeshare.core.validation import ValidationPolicy, usable, validate_values
+from bikeshare.core.validation import ValidationPolicy, refuse_schema, usable, validate_values
 from bikeshare.core.verdicts import Failure, Verdict, verdict
 from bikeshare.errors import BatchRejected, Conflict, DataError, NotFound, Unavailable
 from bikeshare.ports import Notifier, ObjectStore, Records
@@ -230,7 +230,7 @@ def _judge_frame(
     schema_failures: Sequence[Failure],
 ) -> tuple[pd.DataFrame | None, Verdict]:
     if schema_failures:
-        return None, verdict(len(raw), list(schema_failures))
+        return None, refuse_schema(raw, schema_failures, limits, policy)
     judged = validate_values(raw, limits, now, policy, day=day)
     return (usable(raw), judged) if judged.passed else (None, judged)
 
