@@ -191,7 +191,7 @@ def test_paired_rows_were_never_seen_by_the_champion(days: int, champion_age: in
     assert day(0) < plan.test_start < plan.test_end == day(days)
     if plan.paired:
         assert plan.test_start >= champion_end
-        assert plan.test_end - plan.test_start >= timedelta(hours=POLICY.min_rows)
+        assert plan.test_end - plan.test_start >= timedelta(hours=POLICY.min_adapted_rows)
 
 
 # The paired bootstrap

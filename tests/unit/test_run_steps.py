@@ -38,9 +38,9 @@ WALL = datetime(2026, 1, 1)
 @pytest.fixture
 def ports(tmp_path: Path) -> Ports:
     return Ports(
-        clock=FixedClock(NOW), store=MemoryStore(), records=MemoryRecords(), registry=MemoryRegistry(tmp_path / "mlruns"),
-        runs=MemoryRuns(), notifier=MemoryNotifier(), rollouts=MemoryRollouts(), reporter=MemoryReporter(),
-        telemetry=MemoryTelemetry(),
+        clock=FixedClock(NOW), store=MemoryStore(), records=MemoryRecords(),
+        registry=MemoryRegistry(tmp_path / "mlruns"), runs=MemoryRuns(), notifier=MemoryNotifier(),
+        rollouts=MemoryRollouts(), reporter=MemoryReporter(), telemetry=MemoryTelemetry(),
     )
 
 
