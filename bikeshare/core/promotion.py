@@ -29,8 +29,12 @@ class GatePolicy:
         test_share: Share of the hours the Champion never saw that judge; the recipe learns from the rest, so that
             a retrain after a change is judged on whether it learned the change.
         max_mae_ratio: Challenger MAE over Champion MAE. 2 %: below it two forests cannot be told apart in weeks.
-        max_naive_ratio: Challenger MAE over the naive rule's.
-        max_slice_ratio: The same against the Champion within a slice; looser, as slices hold fewer hours.
+        max_naive_ratio: Challenger MAE over the naive rule's; the Champion's own ratio if that is worse, as
+            refusing a better model could not bring the naive rule back.
+        max_slice_ratio: The same against the Champion within a slice of `full_slice_rows` rows or more; the excess over
+            1 widens by the square root for fewer: one weekend of 48 h scatters by more than 10 %.
+        full_slice_rows: One week.
+        widest_slice_ratio: The limit never grows beyond this.
         slice_ratios: Slices with their own limit: holidays and rain are rare, a wide limit still stops a collapse.
         max_first_slice_ratio: Slice limit against the naive rule when there is no Champion.
         judged_slices: Slices that can refuse; the others (night, where errors are a few bikes, and working days,
@@ -56,6 +60,8 @@ class GatePolicy:
     max_mae_ratio: float = 1.02
     max_naive_ratio: float = 1.0
     max_slice_ratio: float = 1.10
+    full_slice_rows: int = 168
+    widest_slice_ratio: float = 1.5
     slice_ratios: Mapping[str, float] = field(default_factory=lambda: {"holiday": 1.25, "rain": 1.20})
     max_first_slice_ratio: float = 1.10
     judged_slices: tuple[str, ...] = ("rush_hour", "weekend", "holiday", "clear", "rain")
@@ -200,7 +206,10 @@ def decide_promotion(
         plan_reason: Why these rows judge; repeated in the reason.
     """
     ours = challenger.overall
-    checks = [_ratio_check("naive", ours.mae, naive.overall.mae, policy.max_naive_ratio, "naive rule", ours.rows)]
+    naive_limit = policy.max_naive_ratio
+    if champion is not None:
+        naive_limit = max(naive_limit, _ratio(champion.overall.mae, naive.overall.mae))
+    checks = [_ratio_check("naive", ours.mae, naive.overall.mae, naive_limit, "naive rule", ours.rows)]
     if champion is not None:
         checks.append(
             _ratio_check("champion", ours.mae, champion.overall.mae, policy.max_mae_ratio, "champion", ours.rows)
@@ -301,6 +310,8 @@ def _slice_checks(
             limit = max(policy.max_first_slice_ratio, policy.slice_ratios.get(name, 0.0))
         else:
             limit = policy.slice_ratios.get(name, policy.max_slice_ratio)
+        thin = max(1.0, float(np.sqrt(policy.full_slice_rows / scores.rows)))
+        limit = max(limit, min(1 + (limit - 1) * thin, policy.widest_slice_ratio))
         check = _ratio_check(f"slice_{name}", scores.mae, other.mae, limit, against, scores.rows)
         needed = policy.slice_rows.get(name, policy.min_slice_rows)
         if name not in policy.judged_slices:

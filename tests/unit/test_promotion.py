@@ -28,7 +28,7 @@ def scores(mae: float, *, rows: int = 672, bias: float = 0.0, wape: float | None
 
 def contender(mae: float, *, rows: int = 672, bias: float = 0.0, **slices: float) -> Contender:
     return Contender(
-        scores(mae, rows=rows, bias=bias), {name: scores(value, rows=100) for name, value in slices.items()}
+        scores(mae, rows=rows, bias=bias), {name: scores(value, rows=168) for name, value in slices.items()}
     )
 
 
@@ -80,6 +80,24 @@ def test_a_slice_with_few_rows_is_reported_but_not_judged() -> None:
     assert check.informative
     assert "not judged" in check.detail
     assert failed(decide(with_rows(90, 48), with_rows(40, 48))) == ["slice_holiday"]
+
+
+@pytest.mark.parametrize(("rows", "ratio", "accepted"), [
+    (168, 1.11, False), (48, 1.18, True), (48, 1.20, False), (24, 1.25, True), (24, 1.28, False), (600, 1.11, False),
+])
+def test_a_thin_slice_is_allowed_to_scatter(rows: int, ratio: float, accepted: bool) -> None:
+    challenger = Contender(scores(29), {"weekend": scores(40 * ratio, rows=rows)})
+    champion = Contender(scores(30), {"weekend": scores(40, rows=rows)})
+    assert decide(challenger, champion).accepted is accepted
+
+
+@pytest.mark.parametrize(("mae", "champion", "accepted"), [(62, 70, True), (62, 61.9, False), (59, 70, True)])
+def test_a_better_model_is_not_refused_because_the_naive_rule_beats_both(
+    mae: float, champion: float, accepted: bool
+) -> None:
+    decision = decide(contender(mae), contender(champion), contender(60))
+    assert decision.accepted is accepted
+    assert failed(decision) == ([] if accepted else ["naive"])
 
 
 def test_nights_and_working_days_are_reported_but_never_refuse() -> None:
@@ -135,7 +153,7 @@ def test_accepted_means_no_check_failed_and_better_everywhere_is_never_refused(
     decision = decide(contender(mae, bias=bias), contender(champion), contender(naive))
     assert decision.accepted == (failed(decision) == [])
     assert decision.reason
-    if mae <= min(champion, naive) and abs(bias) <= POLICY.max_bias:
+    if mae <= champion and mae <= naive and abs(bias) <= POLICY.max_bias:
         assert decision.accepted
 
 
