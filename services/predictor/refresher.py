@@ -75,7 +75,9 @@ class Refresher:
             self._thread.join(5.0)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        pause = 0.0
+        while not self._stopping.wait(pause):
+            pause = min(POLL_SECONDS, self._refresh_seconds)
             try:
                 if time.monotonic() >= self._due_at or _hour_of(self._clock.now()) != self._hour:
                     self.refresh()
@@ -83,11 +85,12 @@ class Refresher:
                 self._failed()
                 logger.warning("kept the old snapshot: %s", error)
                 self._without_history()
+                pause = self._retry_seconds
             except Exception:  # a pass must never end the thread: the service would serve an ageing level for ever
                 self._failed()
                 logger.exception("kept the old snapshot")
                 self._without_history()
-            self._stopping.wait(min(POLL_SECONDS, self._refresh_seconds))
+                pause = self._retry_seconds
 
     def _without_history(self) -> None:
         """Before the first success there is nothing to keep: answer degraded rather than not at all."""

@@ -6,7 +6,7 @@ import logging
 import threading
 from functools import cached_property
 
-from prometheus_client import disable_created_metrics
+from prometheus_client import REGISTRY, CollectorRegistry, disable_created_metrics
 
 from bikeshare.adapters.artifacts import content_hash, load_artifact
 from bikeshare.adapters.bento import fetch_model
@@ -34,11 +34,11 @@ FIRST_LOOK_SECONDS = 10.0
 class Process:
     """One predictor: loads its version, keeps its snapshot fresh, logs its answers."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, registry: CollectorRegistry = REGISTRY) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series per counter, read by nobody
         self._settings = settings
         self._stopping = threading.Event()
-        self.metrics = Metrics()
+        self.metrics = Metrics(registry)
         self.engine = Engine(wire_clock(settings), self.metrics)
         self.api = Api()
         self.api.bind(self.engine, settings.api_key.get_secret_value())

