@@ -1,8 +1,9 @@
 """Metrics: one table of names that code, alert rules and dashboards share, and the batch job's way to publish them.
 
-A batch job ends before anybody scrapes it. Gauges are published as measured. Counters must go on from one run to
-the next, so their totals live in the records (`telemetry/<job>`) and the full set is published each time: two
-pods of a CronJob on different nodes go on counting where the other stopped, which a textfile would not give.
+A batch job ends before anybody scrapes it, and each publication replaces the last one. Counters must go on from one
+run to the next, and a quiet look measures only some gauges; so totals and last values live in the records
+(`telemetry/<job>`) and the full set is published each time: pods of a CronJob on different nodes go on where the
+other stopped, which a textfile would not give.
 """
 
 import os
@@ -121,16 +122,15 @@ class PrometheusTelemetry:
         self._added[sample] = self._added.get(sample, 0.0) + float(value)
 
     def flush(self) -> None:
-        """Publish every gauge and the totals of every counter.
+        """Publish every gauge's last value and every counter's total.
 
         Raises:
             Unavailable: the Pushgateway does not answer; the textfile is written and the totals are kept.
         """
         if self._records is not None:
-            self._totals = self._keep_totals(self._records)
+            self._keep(self._records)
         else:
-            for sample, value in self._added.items():
-                self._totals[sample] = self._totals.get(sample, 0.0) + value
+            self._totals = _sum(self._totals, self._added)
         self._added = {}
         text = self._exposition()
         if self._textfile is not None:
@@ -138,22 +138,23 @@ class PrometheusTelemetry:
         if self._pushgateway_url:
             self._push(text)
 
-    def _keep_totals(self, records: Records, attempts: int = 5) -> dict[_Sample, float]:
+    def _keep(self, records: Records, attempts: int = 5) -> None:
         name = f"telemetry/{self._job}"
         for attempt in range(1, attempts + 1):
             document, revision = records.load_state(name)
-            totals = {_parse(key): float(value) for key, value in document.items()}
-            for sample, value in self._added.items():
-                totals[sample] = totals.get(sample, 0.0) + value
-            if not self._added:
-                return totals
+            gauges = {**_known(document.get("gauges", {})), **self._gauges}
+            totals = _sum(_known(document.get("totals", {})), self._added)
             try:
-                records.save_state(name, {_line(sample): value for sample, value in totals.items()}, revision)
-                return totals
+                records.save_state(name, {
+                    "gauges": {_line(sample): value for sample, value in gauges.items()},
+                    "totals": {_line(sample): value for sample, value in totals.items()},
+                }, revision)
             except Conflict:
                 if attempt == attempts:
                     raise
-        raise AssertionError("the loop returns or raises")
+                continue
+            self._gauges, self._totals = gauges, totals
+            return
 
     def _exposition(self) -> bytes:
         from prometheus_client import CollectorRegistry, generate_latest
@@ -206,9 +207,19 @@ def _line(sample: _Sample) -> str:
     return "\t".join([sample[0], *(value for _, value in sample[1])])
 
 
-def _parse(key: str) -> _Sample:
-    name, *values = key.split("\t")
-    return name, tuple(zip(METRICS[name].labels, values, strict=True))
+def _known(document: Mapping[str, float]) -> dict[_Sample, float]:
+    """Stored samples that the table still has: a metric may be renamed between versions."""
+    found = {}
+    for key, value in document.items():
+        name, *values = key.split("\t")
+        metric = METRICS.get(name)
+        if metric is not None and len(values) == len(metric.labels):
+            found[(name, tuple(zip(metric.labels, values, strict=True)))] = float(value)
+    return found
+
+
+def _sum(totals: Mapping[_Sample, float], added: Mapping[_Sample, float]) -> dict[_Sample, float]:
+    return {sample: totals.get(sample, 0.0) + added.get(sample, 0.0) for sample in (*totals, *added)}
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -67,7 +67,7 @@ def plain_text(alert: Alert) -> str:
     lines += [f"  {label}: {target}" for label, target in alert.links]
     if alert.command:
         lines.append(f"  run: {alert.command}")
-    return "\n".join(lines)
+    return _cut("\n".join(lines), MAX_TEXT)
 
 
 def to_document(alert: Alert) -> dict[str, Any]:

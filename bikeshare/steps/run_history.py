@@ -5,7 +5,7 @@ from typing import cast
 
 from bikeshare.core.monitor_facts import History, RunFact, RunState
 from bikeshare.core.monitor_memory import Memory
-from bikeshare.errors import NotFound
+from bikeshare.errors import NotFound, TemporaryError
 from bikeshare.ports import Ports, RunIntent
 from bikeshare.steps.outcome import read_outcome
 
@@ -30,11 +30,17 @@ def read_history(ports: Ports, memory: Memory, now: datetime, promise_hours: int
 
 
 def with_active_runs(ports: Ports, history: History) -> History:
-    """The history with runs of others (scheduled ones) that are going on: asked only before starting one."""
+    """The history with runs of others (scheduled ones) that are going on: asked only before starting one.
+
+    An engine that does not answer adds none; starting the run will say so, and leaves a promise.
+    """
     known = {run.run_key for run in history.runs}
+    try:
+        active = ports.runs.active()
+    except TemporaryError:
+        return history
     others = tuple(
-        RunFact(run.run_key, "schedule", datetime.min, "running")
-        for run in ports.runs.active() if run.run_key not in known
+        RunFact(run.run_key, "schedule", datetime.min, "running") for run in active if run.run_key not in known
     )
     return History(history.memory, (*others, *history.runs))
 
@@ -50,6 +56,8 @@ def _fact(ports: Ports, memory: Memory, intent: RunIntent, now: datetime, promis
         return fact(intent.outcome if intent.outcome in _ENDED else "failed", intent.finished_at)
     try:
         run = ports.runs.find(intent.run_key) if intent.run_id is None else ports.runs.get(intent.run_id)
+    except TemporaryError:
+        return fact("promised" if intent.run_id is None else "running", detail="the engine does not answer")
     except NotFound:
         return _close(ports, fact("failed", now, "the engine no longer knows the run"))
     if run is None:

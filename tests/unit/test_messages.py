@@ -1,0 +1,99 @@
+"""Alerts as Block Kit: golden files, limits, and what Slack would refuse."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bikeshare.core.alerts import Alert, AlertKind
+from bikeshare.core.messages import SURE, SYMBOLS, blocks, from_document, plain_text, problems, to_document
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "slack"
+
+DRIFT = Alert(
+    kind="drift", key="drift:v3-2012W20-drift", incident="run:v3-2012W20-drift",
+    title="The forecast has decayed; a retrain was started",
+    reason="Decay confirmed on 2 of the last 3 daily checks: 7-day bias +30.2% (too many bikes promised; limit ±10%).",
+    action="A training run was started; the champion serves until a better version has passed the gate.",
+    at=datetime(2012, 5, 14, 6),
+    moved=(("bias", "7-day bias +30.2% (too many bikes promised; limit ±10%)."),
+           ("wape", "7-day WAPE 31.0% (limit 15.0%, backtest 12.0%).")),
+    links=(("report", "https://store.example/reports/1.html"), ("run", "file:///runs/1"),
+           ("dashboard", "http://127.0.0.1:8501")),
+    command="bikeshare registry rollback",
+    tags={SURE: "2 of the last 3 daily checks were over a limit"},
+)
+RECOVERED = Alert(
+    kind="recovered", key="recovered:v3-2012W20-drift", incident="run:v3-2012W20-drift",
+    title="The retrain helped: the error is back within limits",
+    reason="The retrain helped: the error is back within limits", action="Normal operation goes on.",
+    at=datetime(2012, 5, 19, 6),
+    before_after=(("WAPE, 7 days", "31.0%", "12.4%"), ("log-bias, 7 days", "+0.264", "-0.011")),
+)
+HELD = Alert(
+    kind="held", key="held:3:unit", incident="data:2012-05-14",
+    title="Live data are broken: unit; retraining is on hold",
+    reason="Data are broken (unit): temp_c looks like degrees Fahrenheit: 71 where 8 to 30 °C & <less> is normal.",
+    action="Retraining is on hold; the champion keeps serving.", at=datetime(2012, 5, 14, 6),
+    moved=(("unit", "temp_c looks like degrees Fahrenheit."),),
+)
+
+
+@pytest.mark.parametrize(("name", "alert"), [("drift", DRIFT), ("recovered", RECOVERED), ("held", HELD)])
+def test_messages_look_as_agreed(name: str, alert: Alert) -> None:
+    expected = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+
+    assert {"text": plain_text(alert), "blocks": blocks(alert, "embedded")} == expected
+    assert problems(expected) == []
+
+
+def test_every_kind_has_its_sign() -> None:
+    assert set(SYMBOLS) == set(get_args(AlertKind))
+
+
+@given(st.text(min_size=1, max_size=5000), st.integers(0, 30))
+def test_no_alert_breaks_slacks_limits(text: str, many: int) -> None:
+    alert = replace(
+        DRIFT, title=text, reason=text, action=text, command=text, moved=((text, text),) * many,
+        before_after=((text, text, text),) * many, tags={f"t{number}": text for number in range(many)},
+        links=((text, "http://x"),) * many,
+    )
+
+    assert problems({"text": "x", "blocks": blocks(alert, text)}) == []
+
+
+def test_markup_of_others_is_escaped() -> None:
+    kit = json.dumps(blocks(HELD))
+
+    assert "&lt;less&gt;" in kit
+    assert "&amp;" in kit
+    assert "<less>" not in kit
+
+
+def test_alerts_survive_json() -> None:
+    for alert in (DRIFT, RECOVERED, HELD):
+        assert from_document(json.loads(json.dumps(to_document(alert)))) == alert
+
+
+@pytest.mark.parametrize(("payload", "word"), [
+    ({}, "text"),
+    ({"text": ""}, "text"),
+    ({"text": "x", "blocks": []}, "blocks"),
+    ({"text": "x", "blocks": [{"type": "divider"}] * 51}, "blocks"),
+    ({"text": "x", "blocks": ["no"]}, "not an object"),
+    ({"text": "x", "blocks": [{"type": "carousel"}]}, "unknown type"),
+    ({"text": "x", "blocks": [{"type": "header", "text": {"type": "mrkdwn", "text": "x"}}]}, "plain_text"),
+    ({"text": "x", "blocks": [{"type": "header", "text": {"type": "plain_text", "text": "x" * 151}}]}, "150"),
+    ({"text": "x", "blocks": [{"type": "section"}]}, "text or fields"),
+    ({"text": "x", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3001}}]}, "3000"),
+    ({"text": "x", "blocks": [{"type": "section", "fields": [{"type": "mrkdwn", "text": "x"}] * 11}]}, "at most 10"),
+    ({"text": "x", "blocks": [{"type": "context", "elements": []}]}, "no elements"),
+])
+def test_what_slack_would_refuse_is_named(payload: dict, word: str) -> None:
+    assert word in " ".join(problems(payload))
+    assert problems({"text": "x", "blocks": [{"type": "divider"}]}) == []
