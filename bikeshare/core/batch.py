@@ -61,14 +61,14 @@ class WeatherBatch:
         weather = frame["weather"]
         codes = weather.to_numpy(dtype=np.float64) if weather.dtype.kind in "fiu" else weather_codes(weather)
         flags = frame["is_holiday"].astype("float64").to_numpy() if "is_holiday" in frame else None
-        numbers = [frame[name].to_numpy(dtype=np.float64) for name in WEATHER_NUMBERS]
-        return cls(frame["timestamp"].to_numpy().astype("datetime64[h]"), *numbers, codes, flags)
+        temp, feels, humidity, wind = (frame[name].to_numpy(dtype=np.float64) for name in WEATHER_NUMBERS)
+        return cls(frame["timestamp"].to_numpy().astype("datetime64[h]"), temp, feels, humidity, wind, codes, flags)
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "WeatherBatch":
         """The chosen rows as a batch."""
         flags = None if self.is_holiday is None else self.is_holiday[rows]
-        columns = (getattr(self, name)[rows] for name in WEATHER_NUMBERS)
-        return WeatherBatch(self.timestamps[rows], *columns, self.weather[rows], flags)
+        temp, feels, humidity, wind, weather = self.own[rows].T
+        return WeatherBatch(self.timestamps[rows], temp, feels, humidity, wind, weather, flags)
 
     def overlay(self, weather: Floats, start: int) -> npt.NDArray[np.int64]:
         """Write the batch's weather into a grid that starts at hour `start`; return the rows' positions.

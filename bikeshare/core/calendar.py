@@ -45,7 +45,7 @@ def _year_flags(year: int) -> tuple[int, npt.NDArray[np.uint8]]:
 
     emancipation = nearest_workday(pd.Timestamp(year, 4, 16).to_pydatetime())
     mark(pd.Timestamp(emancipation), _HOLIDAY | _EMANCIPATION)
-    for day, name in federal.items():
+    for day, name in zip(pd.DatetimeIndex(federal.index), federal, strict=True):
         mark(day, _HOLIDAY)
         for neighbour in (-1, 1):
             mark(day + pd.Timedelta(days=neighbour), _NEAR)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from bikeshare.core.calendar import WORKS, calendar_block
+from bikeshare.core.calendar import WORKS, calendar_block, is_public_holiday
 from bikeshare.core.contract import TARGET
 from bikeshare.core.features import LABEL_DELAY_HOURS, cumulate, window_mean
 from bikeshare.core.grid import DAY, WEEK, Floats, Hours, grid_of, hour_numbers, weather_codes
@@ -106,13 +106,14 @@ def naive_forecasts(observations: pd.DataFrame, timestamps: npt.ArrayLike) -> di
 
     global_mean: all history; hour_of_week_mean: same hour of the week, all history; yesterday: t - 24 h;
     last_week: t - 168 h; profile_x_level: hour-of-week profile of 8 weeks × 7-day level;
-    same_hour_day_type_28d: the bar. A rule without data falls back to the bar, then to the global mean.
+    same_hour_day_type_28d: the bar (working day or not, by the official calendar). A rule without data falls back to the bar, then to the global mean.
     """
     hours = hour_numbers(np.asarray(timestamps))
     grid = grid_of(observations)
     grid = grid.covering(min(grid.start, int(hours.min())), max(grid.end, int(hours.max()) + 1))
     demand, place = grid.demand, hours - grid.start
-    works = calendar_block(grid.hours, grid.holiday)[:, WORKS]
+    flagged = np.where(np.isnan(grid.holiday), is_public_holiday(grid.hours), grid.holiday > 0)
+    works = (((grid.hours // DAY + 3) % 7 < 5) & ~flagged).astype(np.float64)
     sums, counts = cumulate(demand)
     newest = place - LABEL_DELAY_HOURS + 1
     overall = window_mean(sums, counts, np.zeros_like(place), newest)
@@ -120,10 +121,9 @@ def naive_forecasts(observations: pd.DataFrame, timestamps: npt.ArrayLike) -> di
     same = _back(works, place, DAY, 28) == works[place][:, None]
     weekly = _back(demand, place, WEEK, max(1, len(grid) // WEEK))
     recent = weekly[:, :8]
-    profile_level = _mean(np.where(np.isnan(recent), np.nan, _back_level(sums, counts, place, recent.shape[1])))
     level = window_mean(sums, counts, newest - WEEK, newest)
     with np.errstate(invalid="ignore", divide="ignore"):
-        profile = _mean(recent) * level / profile_level
+        profile = _mean(recent) * level / window_mean(sums, counts, newest - 8 * WEEK, newest)
     rules = {
         "global_mean": overall,
         "hour_of_week_mean": _mean(weekly),
@@ -139,15 +139,6 @@ def naive_forecasts(observations: pd.DataFrame, timestamps: npt.ArrayLike) -> di
 def _back(values: Floats, place: Hours, step: int, count: int) -> Floats:
     source = place[:, None] - step * np.arange(1, count + 1)
     return np.where(source >= 0, values[np.maximum(source, 0)], np.nan)
-
-
-def _back_level(sums: Floats, counts: Floats, place: Hours, weeks: int) -> Floats:
-    """Mean level of the week around each of the hours one to eight weeks back, using labels up to t - 24 h."""
-    newest = place - LABEL_DELAY_HOURS + 1
-    columns = [
-        window_mean(sums, counts, newest - WEEK * (number + 1), newest - WEEK * number) for number in range(weeks)
-    ]
-    return np.column_stack(columns)
 
 
 def _mean(values: Floats) -> Floats:

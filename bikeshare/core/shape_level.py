@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bikeshare.core.calendar import WORKS, calendar_block
 from bikeshare.core.features import N_HISTORY_BLOCK, assemble, weather_block
-from bikeshare.core.grid import DAY, Floats, Hours, HourlyGrid, hour_number, moment_of
+from bikeshare.core.grid import DAY, Floats, HourlyGrid, Hours, hour_number, moment_of
 from bikeshare.core.history import HISTORY_DAYS, demand_history, fill_unlanded
 from bikeshare.core.intervals import ROLLING_DAYS, Intervals, bins_of, needed_widths, rolling_widths
 from bikeshare.core.level import FORESTS, Forest, Level, LevelPolicy, level_chain, trailing_ratio
@@ -82,7 +82,10 @@ class Replay:
         needed = needed_widths(intervals, residual, self.bins)
         bounds = np.searchsorted(self.hours, np.concatenate((days - 1 - ROLLING_DAYS, days - 1)) * DAY)
         low, high = bounds[: days.size], bounds[days.size:]
-        return np.column_stack([rolling_widths(needed[:, a:b]) for a, b in zip(low, high, strict=True)])
+        return np.column_stack([
+            rolling_widths(needed[:, a:b], (day - 1) - self.hours[a:b] / DAY)
+            for day, a, b in zip(days, low, high, strict=True)
+        ])
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def train(observations: pd.DataFrame, config: TrainingConfig, *, progress: Progr
     Raises:
         DataError: fewer than six weeks of rows, or no demand at all.
     """
-    tell = progress or (lambda line: None)
+    tell = progress or _silent
     grid = grid_of(observations)
     place = np.flatnonzero(~np.isnan(grid.demand) & ~np.isnan(grid.weather).any(axis=1))
     if place.size < MINIMUM_ROWS:
@@ -163,6 +163,10 @@ def train(observations: pd.DataFrame, config: TrainingConfig, *, progress: Progr
         training_config=config,
         training_matrix=matrix,
     )
+
+
+def _silent(_: str) -> None:
+    return None
 
 
 @dataclass(frozen=True)
