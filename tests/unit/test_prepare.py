@@ -1,0 +1,104 @@
+"""The first step of a training: what stops it, and exactly which rows it freezes."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bikeshare.core.scenarios import fahrenheit
+from bikeshare.errors import BatchRejected, Conflict, DataError, Unavailable
+from bikeshare.ports import Ports
+from bikeshare.steps.landing import land
+from bikeshare.steps.prepare import prepare
+from tests.fakes.clock import FixedClock
+from tests.fakes.notifier import MemoryNotifier
+from tests.fakes.records import MemoryRecords
+from tests.fakes.registry import MemoryRegistry
+from tests.fakes.reporter import MemoryReporter
+from tests.fakes.rollouts import MemoryRollouts
+from tests.fakes.runs import MemoryRuns
+from tests.fakes.store import MemoryStore
+from tests.fakes.telemetry import MemoryTelemetry
+
+NOW = datetime(2012, 6, 1, 0, 30)
+WALL = datetime(2026, 1, 1)
+
+
+@pytest.fixture
+def ports(tmp_path: Path) -> Ports:
+    return Ports(
+        clock=FixedClock(NOW), store=MemoryStore(), records=MemoryRecords(), registry=MemoryRegistry(tmp_path),
+        runs=MemoryRuns(), notifier=MemoryNotifier(), rollouts=MemoryRollouts(), reporter=MemoryReporter(),
+        telemetry=MemoryTelemetry(),
+    )
+
+
+@pytest.fixture(scope="module")
+def spring(history: pd.DataFrame) -> pd.DataFrame:
+    rows = history[(history["timestamp"] >= "2012-05-01") & (history["timestamp"] < "2012-06-01")]
+    return rows.reset_index(drop=True)
+
+
+def test_only_hours_whose_label_has_landed_are_used(ports: Ports, spring: pd.DataFrame) -> None:
+    land(ports.store, spring)
+    made = prepare(ports, run_key="k", now=NOW, wall_now=WALL)
+    assert made.window == (datetime(2012, 5, 1), datetime(2012, 5, 31, 1))
+    assert len(made.observations) == (spring["timestamp"] <= "2012-05-31T00:00:00").sum()
+    assert len(made.accepted_days) == 31
+
+
+def test_a_window_narrows_the_rows_and_changes_the_hash(ports: Ports, spring: pd.DataFrame) -> None:
+    land(ports.store, spring)
+    whole = prepare(ports, run_key="k", now=NOW, wall_now=WALL)
+    part = prepare(
+        ports, run_key="k", now=NOW, wall_now=WALL, window_start=datetime(2012, 5, 10), window_end=datetime(2012, 5, 20)
+    )
+    assert part.window == (datetime(2012, 5, 10), datetime(2012, 5, 20))
+    assert part.data_hash != whole.data_hash
+    again = prepare(ports, run_key="k", now=NOW, wall_now=WALL)
+    assert again.data_hash == whole.data_hash
+    future = prepare(ports, run_key="k", now=NOW, wall_now=WALL, window_end=datetime(2020, 1, 1))
+    assert future.data_hash == whole.data_hash
+
+
+def test_a_recent_refused_day_stops_the_training_an_old_one_is_left_out(ports: Ports, spring: pd.DataFrame) -> None:
+    old = fahrenheit(spring, datetime(2012, 5, 12), datetime(2012, 5, 13))
+    land(ports.store, old)
+    said: list[str] = []
+    made = prepare(ports, run_key="k", now=NOW, wall_now=WALL, progress=said.append)
+    assert "2012-05-12" not in set(made.observations["timestamp"].dt.date.astype(str))
+    assert any("without 1 old days" in line for line in said)
+
+    late = spring[spring["timestamp"] >= "2012-05-25"]
+    broken = late.assign(timestamp=late["timestamp"] + pd.Timedelta(days=7))
+    land(ports.store, fahrenheit(broken, datetime(2012, 6, 1), datetime(2012, 6, 2)))
+    with pytest.raises(BatchRejected, match="2012-06-01 refused"):
+        prepare(ports, run_key="k", now=datetime(2012, 6, 9), wall_now=WALL)
+    assert isinstance(ports.notifier, MemoryNotifier)
+    assert [alert.kind for alert in ports.notifier.sent] == ["data_rejected", "data_rejected"]
+
+
+def test_nothing_landed_is_an_error_that_says_what_to_do(ports: Ports) -> None:
+    with pytest.raises(DataError, match="bikeshare data land"):
+        prepare(ports, run_key="k", now=NOW, wall_now=WALL)
+
+
+def test_the_lease_is_taken_before_anything_is_judged(ports: Ports, spring: pd.DataFrame) -> None:
+    land(ports.store, spring)
+    ports.records.acquire_lock("training", "other", WALL, 60)
+    with pytest.raises(Conflict):
+        prepare(ports, run_key="k", now=NOW, wall_now=WALL)
+    assert ports.records.latest_observation() is None
+
+
+def test_without_a_predictor_nothing_is_trained(ports: Ports, spring: pd.DataFrame) -> None:
+    class Away(MemoryRollouts):
+        def serving_version(self) -> str | None:
+            raise Unavailable("no predictor runs on this machine: start it with `bikeshare serve`")
+
+    ports.rollouts = Away()
+    land(ports.store, spring)
+    with pytest.raises(Unavailable, match="bikeshare serve"):
+        prepare(ports, run_key="k", now=NOW, wall_now=WALL)
+    assert ports.records.acquire_lock("training", "next", WALL, 60)
