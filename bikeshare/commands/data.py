@@ -83,7 +83,8 @@ def ingest(as_json: Json = False) -> None:
     from bikeshare.steps.ingest import process_new
 
     store, records, clock, settings = _world()
-    result = process_new(store, records, wire_notifier(settings, records), clock.now(), progress=_progress)
+    notifier = wire_notifier(settings, records)
+    result = process_new(store, records, notifier, clock.now(), settings.validation, _progress)
     _say(as_json, _summary(result), result.reason)
 
 
@@ -96,8 +97,8 @@ def release(
     """Judge a repaired day of the quarantine again and ingest it."""
     from bikeshare.steps.ingest import release as release_day
 
-    store, records, clock, _ = _world()
-    result = release_day(store, records, day.date(), clock.now(), force=force)
+    store, records, clock, settings = _world()
+    result = release_day(store, records, day.date(), clock.now(), settings.validation, force=force)
     _say(as_json, _summary(result), result.reason)
 
 
