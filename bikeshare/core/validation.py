@@ -6,12 +6,12 @@ from datetime import date, datetime, timedelta
 
 import pandas as pd
 
-from bikeshare.core import rules
+from bikeshare.core import rules, sensors
 from bikeshare.core.contract import WEATHER_NUMBERS
 from bikeshare.core.limits import ValidationLimits, extend_limits, learn_limits
 from bikeshare.core.observations import usable
-from bikeshare.core.rules import ValidationPolicy
 from bikeshare.core.schema import check_schema
+from bikeshare.core.tolerances import ValidationPolicy
 from bikeshare.core.verdicts import Failure, Verdict, verdict
 from bikeshare.errors import DataError
 
@@ -52,7 +52,7 @@ def refuse_schema(
 ) -> Verdict:
     """The verdict of a batch that breaks the contract; a wrong unit is named as such where it explains values."""
     try:
-        named = rules.units(usable(batch), limits, policy or ValidationPolicy())
+        named = sensors.units(usable(batch), limits, policy or ValidationPolicy())
     except DataError:
         named = []  # not even the types are right
     explained = {failure.column for failure in named}
@@ -76,7 +76,7 @@ def validate_values(
             *rules.times(frame, limits, now + timedelta(hours=policy.max_future_hours), policy, day),
             *rules.completeness(frame, policy),
             *rules.sums(frame),
-            *rules.inputs(frame, limits, policy),
+            *sensors.inputs(frame, limits, policy),
         ]
     return verdict(len(batch), failures, dropped=len(batch) - len(frame))
 
@@ -113,7 +113,7 @@ def validate_inputs(
     if not window.empty:
         seen = _going_on(limits, whole[whole["timestamp"] < window["timestamp"].iloc[0]])
         latest = now + timedelta(hours=policy.forecast_hours)
-        judged = rules.inputs(window, seen, policy)
+        judged = sensors.inputs(window, seen, policy)
         failures = [
             *failures,
             *rules.times(window, limits, latest, policy, None),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bikeshare.core.limits import ValidationLimits, extend_limits, learn_limits
-from bikeshare.core.rules import allowed_range
+from bikeshare.core.sensors import allowed_range
 from bikeshare.core.validation import ValidationPolicy, validate, validate_inputs, validate_values
 
 NOW = datetime(2013, 1, 1)
