@@ -19,7 +19,7 @@ from rich.console import Console
 
 from bikeshare.bootstrap import wire
 from bikeshare.commands import checkout
-from bikeshare.errors import ConfigurationError, Unavailable
+from bikeshare.errors import ConfigurationError, DataError, Unavailable
 from bikeshare.ports import Ports, Run
 from bikeshare.settings import Settings
 
@@ -151,12 +151,19 @@ class Stage:
             raise Unavailable(f"the predictor's snapshot is of {as_of}, expected {now.isoformat()}")
 
     def predict_day(self, weather: pd.DataFrame) -> dict[str, Any]:
-        """Ask the live API for one day, as a client would."""
+        """Ask the live API for one day, as a client would.
+
+        Raises:
+            DataError: the API refused the rows; the message is the API's.
+            Unavailable: any other answer than 200.
+        """
         rows = [
             {**row, "timestamp": row["timestamp"].isoformat(), "is_holiday": bool(row["is_holiday"])}
             for row in weather.to_dict("records")
         ]
         answer = self.http.post("/predict", json={"instances": rows})
+        if answer.status_code == 422:
+            raise DataError(answer.json()["error"]["message"])
         if answer.status_code != 200:
             raise Unavailable(f"POST /predict answered {answer.status_code}: {answer.text[:300]}")
         body: dict[str, Any] = answer.json()

@@ -16,9 +16,10 @@ from rich.table import Table
 
 from bikeshare.commands import checkout, room
 from bikeshare.core import scenarios
+from bikeshare.core.contract import OBSERVATION
 from bikeshare.core.observations import load_uci
 from bikeshare.core.timeline import Card, Timeline, render
-from bikeshare.errors import Unavailable
+from bikeshare.errors import DataError, Unavailable
 from bikeshare.ports import DecisionRecord
 from bikeshare.simulation import diary
 from bikeshare.simulation.stage import Stage
@@ -139,7 +140,13 @@ class Story:
     def _serve_day(self, day: date, morning: datetime) -> None:
         self.stage.refresh_predictor(morning)
         weather = self.world.forecast(day)
-        answered = self.stage.predict_day(weather)
+        try:
+            answered = self.stage.predict_day(weather)
+        except DataError as error:
+            self.say(f"  {day:%a %d %b}  the live API refuses the day: {error}")
+            self.tell(Card(morning, "message", "The live API refused a request", str(error)))
+            weather = weather[weather["temp_c"] <= OBSERVATION["temp_c"].maximum].reset_index(drop=True)
+            answered = self.stage.predict_day(weather)
         if len(answered["predictions"]) != len(weather):
             raise Unavailable(f"asked for {len(weather)} hours of {day}, got {len(answered['predictions'])}")
         start = morning
