@@ -1,6 +1,7 @@
 """MLflow: tracking and model registry, on SQLite or a server. The only file that imports `mlflow`."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ class MlflowRegistry:
         self._connect_retries = connect_retries
         self._request_timeout_seconds = request_timeout_seconds
         self._cached: Any = None
+        self._opening = threading.Lock()
 
     def log_run(
         self, *, run_name: str, params: Mapping[str, Any], metrics: Mapping[str, float],
@@ -175,6 +177,10 @@ class MlflowRegistry:
         return self._uri.split("@")[-1]
 
     def _client(self) -> Any:
+        with self._opening:
+            return self._opened()
+
+    def _opened(self) -> Any:
         if self._cached is None:
             os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
             os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

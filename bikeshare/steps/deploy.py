@@ -1,6 +1,7 @@
 """Bring an accepted challenger to live traffic: checklist, package, roll-out, live test, outcome."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from bikeshare.steps import rollout, verify
 from bikeshare.steps.doorstep import Progress, quiet
 from bikeshare.steps.gate import read_checklist, record_gate
 from bikeshare.steps.outcome import Outcome, write_outcome
-from bikeshare.steps.package import Pack, package
+from bikeshare.steps.package import Pack, Package, package
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,15 @@ def deploy(
     promotion, before, after = read_checklist(request.checklist)
     if not promotion.accepted:
         raise RolloutRefused(f"version {version} did not pass the gate: {promotion.reason}")
-    record_gate(registry, version, promotion)
     progress(f"packaging version {version}")
     artifact = load(request.artifact)
     described = package(ports.store, request.artifact, version, artifact.content_hash, pack)
-    registry.tag(version, {"package": ports.store.url(described.key), "package_sha256": described.sha256})
-    champion = registry.version_of("champion")
     progress(f"rolling version {version} out")
-    rolled = roll_out(ports, version, artifact.forecaster, request.now, connect=connect)
+    with ThreadPoolExecutor(max_workers=1) as background:  # a registry's first call costs seconds, a canary's start too
+        recorded = background.submit(_record, ports, version, promotion, described)
+        rolled = roll_out(ports, version, artifact.forecaster, request.now, connect=connect)
+    recorded.result()
+    champion = rolled.previous
     if rolled.accepted:
         progress("testing the live API")
         rolled = verify_live(ports, version, artifact.forecaster, request.now, url=request.url, connect=connect)
@@ -95,6 +97,11 @@ def deploy(
     _tell(ports, request, promotion, outcome)
     progress(f"version {version} is champion" + (f", {previous} is previous" if previous else ""))
     return outcome
+
+
+def _record(ports: Ports, version: str, promotion: Promotion, described: Package) -> None:
+    record_gate(ports.registry, version, promotion)
+    ports.registry.tag(version, {"package": ports.store.url(described.key), "package_sha256": described.sha256})
 
 
 def _tell(ports: Ports, request: DeployRequest, promotion: Promotion, outcome: Outcome) -> None:
