@@ -26,9 +26,6 @@ class DriftPolicy:
         spread: The limits are at least mean + this many standard deviations of the backtest's own weeks, so that
             a recipe whose weeks differ a lot does not cry wolf: with the constants alone, every warm week of winter
             is decay that no retrain cures.
-        bias_cap: Largest limit of the bias, whatever the spread: a backtest over Thanksgiving and Christmas has
-            weeks so different that nothing would ever be over.
-        wape_cap_factor: The same for WAPE.
         bias_ceiling: The bias limit never exceeds this: a reference with wild weeks (a Christmas in ten of them) must
             not blind the monitor.
         wape_ceiling: The same for WAPE, as a factor on the backtest's WAPE.
@@ -43,8 +40,6 @@ class DriftPolicy:
     bias_limit: float = 0.10
     wape_factor: float = 1.25
     spread: float = 3.0
-    bias_cap: float = 0.25
-    wape_cap_factor: float = 2.0
     bias_ceiling: float = 0.25
     wape_ceiling: float = 1.6
     min_labelled_hours: int = 72

@@ -104,7 +104,7 @@ def test_limits_never_fall_below_the_constants_and_widen_with_the_backtests_spre
     assert wild.wape > 0.25
     assert limits_from({}, POLICY) is None
     absurd = limits_from({"wape": 0.2, "bias_sd": 1.0, "weeks": [{"wape": 0.1}, {"wape": 2.0}] * 4}, POLICY)
-    assert absurd == Limits(0.0, 0.25, pytest.approx(0.40), 0.2)  # type: ignore[arg-type]
+    assert absurd == Limits(0.0, 0.25, pytest.approx(0.32), 0.2)  # type: ignore[arg-type]
     assert limits_from({"weeks": [], "wape": None}, POLICY) is None
 
 
