@@ -29,7 +29,8 @@ class RolloutPolicy:
         p95_seconds: Largest 95th percentile of a probe. 0.25 s is far above the milliseconds seen; a canary
             beyond it is broken, not slow.
         error_share: Largest share of failed probes.
-        log_seconds: A live prediction must be in the records within this time.
+        log_seconds: A live prediction must be in the records within this time; it usually takes one, but a roll-back
+            because a machine was busy would be worse than the wait.
     """
 
     golden_hours: int = 48
@@ -39,7 +40,7 @@ class RolloutPolicy:
     watch_seconds: float = 0.0
     p95_seconds: float = 0.25
     error_share: float = 0.0
-    log_seconds: float = 15.0
+    log_seconds: float = 60.0
 
 
 DEFAULT_ROLLOUT = RolloutPolicy()

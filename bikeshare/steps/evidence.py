@@ -176,6 +176,10 @@ def _scores(records: Records, first: date, last: date, retired: str | None) -> t
     return score_days(labelled.reset_index(drop=True))
 
 
+AHEAD = timedelta(hours=24)
+"""Inputs of hours further ahead are not judged yet: few are asked for so early, and they are asked for again."""
+
+
 def _data_problems(
     ports: Ports, reference: Reference | None, ledger: Ledger, ingested: IngestResult, now: datetime,
     new_predictions: int, policy: ValidationPolicy,
@@ -184,6 +188,7 @@ def _data_problems(
     problems: list[Finding] = []
     spoiled: tuple[date, ...] = ()
     inputs = ledger.inputs()
+    inputs = inputs[inputs["timestamp"] < now + AHEAD].reset_index(drop=True)
     if reference is not None and new_predictions and len(inputs):
         verdict = validate_inputs(inputs, reference.limits, now, policy, complete=_usually_complete(inputs))
         problems += [_finding(failure.rule, f"Served inputs: {failure.detail}") for failure in verdict.failures]
