@@ -122,7 +122,7 @@ def _chart(timeline: Timeline, width: int = 1200, height: int = 320) -> str:
     days = list(timeline.days)
     if not days:
         return '<p class="empty">No day was played yet.</p>'
-    left, right, top, bottom = 48, 12, 44, 28
+    left, right, top, bottom = 48, 12, 58, 28
     step = (width - left - right) / max(len(days), 1)
     values = [v for d in days for v in (d.wape, d.wape_frozen, d.wape_naive) if v is not None]
     ceiling = max(0.1, min(max(values, default=0.5), 1.0)) * 1.08
@@ -132,15 +132,18 @@ def _chart(timeline: Timeline, width: int = 1200, height: int = 320) -> str:
         return top + (height - top - bottom) * (1 - min(value, ceiling) / ceiling)
 
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Daily error and decisions">']
-    start = 0
+    start, bands = 0, 0
     for index in range(1, len(days) + 1):
         if index == len(days) or days[index].chapter != days[start].chapter:
+            # Neighbouring titles stand on two rows, so that a short chapter's title is not covered by the next one.
+            row = top - 26 - 15 * (bands % 2)
             x0, x1 = left + step * start, left + step * index
-            shade = "band" if len([p for p in parts if 'class="band' in p]) % 2 == 0 else "band odd"
+            shade = "band odd" if bands % 2 else "band"
             parts.append(
                 f'<rect class="{shade}" x="{x0:.1f}" y="{top}" width="{x1 - x0:.1f}" height="{height - top - bottom}"/>'
             )
-            parts.append(f'<text class="chapter" x="{x0 + 4:.1f}" y="{top - 26}">{escape(days[start].chapter)}</text>')
+            parts.append(f'<text class="chapter" x="{x0 + 4:.1f}" y="{row}">{escape(days[start].chapter)}</text>')
+            bands += 1
             start = index
     for share in _ticks(ceiling):
         parts.append(

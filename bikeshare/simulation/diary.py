@@ -118,11 +118,18 @@ def _title(record: DecisionRecord) -> str:
 
 
 def _evidence(evidence: Mapping[str, Any]) -> tuple[Evidence, ...]:
-    rows = []
+    rows: dict[str, Evidence] = {}
     for finding in evidence.get("findings", ()):
-        value, limit = finding["value"], finding["limit"]
-        rows.append(Evidence(finding["name"], f"{value:.3g}", f"{limit:.3g}", bool(finding["exceeded"])))
-    return tuple(rows)
+        name, fired = finding["name"], bool(finding["exceeded"])
+        if name in MEASURED:
+            rows[name] = Evidence(MEASURED[name], f"{finding['value']:.1%}", f"{finding['limit']:.1%}", fired)
+        else:
+            rows[name] = Evidence(f"data rule: {name}", "broken", "", fired)
+    return tuple(rows.values())
+
+
+MEASURED = {"bias": "7-day bias, absolute", "wape": "7-day WAPE", "step": "48-hour step"}
+"""Findings that are shares; every other finding is a data rule that fired."""
 
 
 def merge_cards(*groups: Sequence[Card]) -> list[Card]:

@@ -31,12 +31,12 @@ from bikeshare.steps.request_run import request_run
 MONITOR_HOUR = 6
 """The demo's monitor looks once a day, after the labels of the day before yesterday have landed."""
 
-QUIET, BROKEN, REPAIRED = date(2012, 1, 16), date(2012, 1, 23), date(2012, 1, 25)
+QUIET, BROKEN, REPAIRED = date(2012, 1, 12), date(2012, 1, 23), date(2012, 1, 25)
 DELIVERED_AGAIN, CHANGED, END = date(2012, 1, 27), date(2012, 1, 30), date(2012, 2, 22)
 """Feed broken on [BROKEN, REPAIRED), its days delivered again on DELIVERED_AGAIN; the world changes on CHANGED."""
 
 PERIODS = (
-    ("quiet week", QUIET, BROKEN),
+    ("quiet days", QUIET, BROKEN),
     ("feed in °F", BROKEN, REPAIRED),
     ("repaired", REPAIRED, CHANGED),
     ("changed world, first week", CHANGED, date(2012, 2, 6)),
@@ -162,6 +162,7 @@ class Ending:
     """What a play left behind."""
 
     timeline: Path
+    inbox: Path
     diary: diary.Diary
     decisions: list[DecisionRecord]
     facts: list[tuple[str, str]]
@@ -188,7 +189,7 @@ def tell(stage: Stage) -> Ending:
     if first["serving"] is None:
         raise Unavailable(f"the first run left nothing serving: {first}")
 
-    story.chapter("A quiet week", "nothing to do, and the monitor says why.")
+    story.chapter("Quiet days", "nothing to do, and the monitor says why.")
     story.play(QUIET, BROKEN)
 
     story.chapter("Sensor in °F", "the weather feed reports °F where °C is meant. Nothing may train on that.")
@@ -252,7 +253,10 @@ def conclude(story: Story, first_version: str) -> Ending:
         ),
         encoding="utf-8",
     )
-    return Ending(page, told, decisions, facts, story.seconds)
+    inbox = stage.home / "inbox.html"
+    if stage.inbox:
+        inbox.write_bytes(stage.inbox.page())
+    return Ending(page, inbox, told, decisions, facts, story.seconds)
 
 
 def show(console: Console, ending: Ending) -> None:
@@ -285,6 +289,7 @@ def show(console: Console, ending: Ending) -> None:
     spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in ending.seconds.items() if name != "all")
     console.print(f"\n  played in [bold]{ending.seconds['all']:.0f} s[/bold] ({spent})")
     console.print(f"  timeline  {ending.timeline}")
+    console.print(f"  inbox     {ending.inbox}")
     for record in ending.decisions:
         if record.report_url:
             console.print(f"  report    {record.report_url}  ({record.decided_at:%d %b}, {record.action})")
