@@ -1,0 +1,41 @@
+"""Every drill states what must happen; here each must hold."""
+
+import socket
+
+import pytest
+
+from bikeshare.simulation.drills import DRILLS, Bench, Report
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory):
+    ports = []
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+    made = Bench(tmp_path_factory.mktemp("drills") / "home", ports[0], ports[1], print)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", list(DRILLS))
+def test_drill(name: str, bench: Bench) -> None:
+    report = Report()
+    DRILLS[name].run(report, bench)
+
+    assert report.passed, [check for check in report.checks if not check.passed]
+
+
+def test_a_drill_that_checked_nothing_has_not_passed() -> None:
+    assert not Report().passed
+
+
+def test_one_broken_expectation_fails_the_drill() -> None:
+    report = Report()
+    report.expect("a", True, "")
+    report.expect("b", False, "seen")
+
+    assert not report.passed
