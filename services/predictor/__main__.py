@@ -5,13 +5,16 @@ restarts processes itself, runs the Bento's ASGI application directly.
 """
 
 import argparse
+import os
+import sys
 
 
 def main() -> None:
     """Serve until SIGTERM; in-flight requests finish and the prediction log is flushed first."""
     parser = argparse.ArgumentParser(prog="python -m services.predictor")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, default=3000)
+    parser.add_argument("--spare", action="store_true", help="import everything, then read `VERSION PORT` from stdin")
     options = parser.parse_args()
 
     import uvicorn
@@ -21,10 +24,25 @@ def main() -> None:
 
     configure()
     application = Predictor.to_asgi(is_main=True)  # type: ignore[attr-defined]
+    port = _take_orders() if options.spare else options.port
+    if port is None:
+        return
     uvicorn.run(
-        application, host=options.host, port=options.port, log_config=None, access_log=False,
+        application, host=options.host, port=port, log_config=None, access_log=False,
         server_header=False, timeout_keep_alive=5, timeout_graceful_shutdown=25,
     )
+
+
+def _take_orders() -> int | None:
+    """Wait for the supervisor to name version and port; None when it ended without doing so."""
+    import services.predictor.start  # noqa: F401  the imports that take seconds
+    from bikeshare.settings import PREFIX
+
+    words = sys.stdin.readline().split()
+    if len(words) != 2:
+        return None
+    os.environ[f"{PREFIX}MODEL_VERSION"] = words[0]
+    return int(words[1])
 
 
 if __name__ == "__main__":

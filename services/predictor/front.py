@@ -248,6 +248,8 @@ def predictor_launcher(settings: Settings, checkout: Path) -> Launcher:
 
     def launch(version: str, port: int) -> Launch:
         arguments = (sys.executable, "-m", "services.predictor", "--port", str(port))
+        if not version:
+            return Launch((*arguments, "--spare"), base, checkout)
         return Launch(arguments, base | {"BIKESHARE_MODEL_VERSION": version}, checkout)
 
     return launch
@@ -272,6 +274,8 @@ async def serve(
             version = await _champion(launch, stop)
         if version:
             running.supervisor.resume(version)
+        else:
+            running.supervisor.want_spare()
         await stop.wait()
     finally:
         await running.close()
@@ -286,9 +290,8 @@ def _registry_may_exist(settings: Settings) -> bool:
 async def _champion(launch: Launcher, stop: asyncio.Event) -> str | None:
     """Ask the registry in a short-lived process: its client is large and only needed once."""
     plan = launch("", 0)
-    environment = {name: value for name, value in plan.environment.items() if name != "BIKESHARE_MODEL_VERSION"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.predictor.champion", env=environment, cwd=plan.folder,
+        sys.executable, "-m", "services.predictor.champion", env=dict(plan.environment), cwd=plan.folder,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
     )
     answer = asyncio.create_task(process.communicate())

@@ -17,7 +17,7 @@ from services.predictor.supervisor import Launch, Supervisor, SupervisorPolicy
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = SupervisorPolicy(
     ready_seconds=3.0, drain_seconds=5.0, stop_seconds=2.0, probe_seconds=0.1, probe_failures=3, backoff_seconds=0.05,
-    backoff_max_seconds=0.2,
+    backoff_max_seconds=0.2, spare_seconds=None,
 )
 
 PATIENT = FrontPolicy()

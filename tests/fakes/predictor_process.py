@@ -1,7 +1,7 @@
 """A stand-in predictor process for the front's tests: starts in 0.1 s, answers like one, misbehaves on request.
 
 `python -m tests.fakes.predictor_process VERSION PORT`; versions that start with `refuse` say so in their state,
-`crash` end at once, `mute` never become ready.
+`crash` end at once, `mute` never become ready. With an empty version, both are read from standard input.
 """
 
 import json
@@ -46,6 +46,11 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     version, port = sys.argv[1], int(sys.argv[2])
+    if not version:
+        words = sys.stdin.readline().split()
+        if not words:
+            return
+        version, port = words[0], int(words[1])
     if version.startswith("crash"):
         sys.exit(7)
     Handler.version = version

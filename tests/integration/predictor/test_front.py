@@ -223,6 +223,27 @@ def test_a_canary_that_died_or_was_forgotten_makes_room(tmp_path: Path) -> None:
         assert rollouts.serving_version() == "2"
 
 
+def test_a_spare_takes_the_next_version_and_is_replaced(tmp_path: Path) -> None:
+    with front(tmp_path, quick=replace(QUICK, spare_seconds=0.0)) as running:
+        rollouts = LocalRollouts(running.control_url, running.home)
+        promote(running, "1")
+        for version in ("2", "3"):
+            spare = wait_until(lambda: rollouts.status()["spare"], 5, "a spare")["pid"]
+            promote(running, version)
+            serving = rollouts.status()["serving"]
+            assert (serving["version"], serving["pid"]) == (version, spare)
+            assert Client(running.url).post("/predict", {})[1]["model_version"] == version
+
+        dead = wait_until(lambda: rollouts.status()["spare"], 5, "a spare")["pid"]
+        os.kill(dead, signal.SIGKILL)
+        wait_until(lambda: not alive(dead), 5, "its end")
+        promote(running, "4")
+        assert rollouts.serving_version() == "4"
+        last = wait_until(lambda: rollouts.status()["spare"], 5, "a spare")["pid"]
+
+    assert not alive(last)
+
+
 def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:
     with front(tmp_path) as running:
         promote(running, "1")
