@@ -49,14 +49,10 @@ _TABLE = (
     Metric("bikeshare_level_age_hours", "gauge", "Age of the newest demand in the level."),
     Metric("bikeshare_level", "gauge", "Online level in use.", ("forest",)),
     Metric("bikeshare_model_info", "gauge", "1 for the version this process serves.", ("version",)),
-    # pipeline
-    Metric("bikeshare_pipeline_last_success_timestamp_seconds", "gauge", "When a run last promoted or refused."),
+    # pipeline, counted by the monitor when it learns how a run ended
     Metric("bikeshare_pipeline_runs_total", "counter", "Ended runs by result.", ("result",)),
-    Metric("bikeshare_pipeline_step_seconds", "gauge", "Wall time of a step in the newest run.", ("step",)),
-    Metric("bikeshare_pipeline_step_cpu_seconds", "gauge", "CPU time of a step in the newest run.", ("step",)),
-    Metric("bikeshare_training_rows", "gauge", "Labelled hours the newest run trained on."),
-    Metric("bikeshare_challenger_wape", "gauge", "WAPE of the newest challenger on the gate's rows."),
-    Metric("bikeshare_gate_total", "counter", "Verdicts of the gate.", ("result",)),
+    Metric("bikeshare_pipeline_last_success_timestamp_seconds", "gauge", "When a run last ended with a judged model, "
+           "on the loop's clock."),
     # monitor
     Metric("bikeshare_monitor_last_success_timestamp_seconds", "gauge", "When the monitor last decided (wall clock)."),
     Metric("bikeshare_monitor_seconds", "gauge", "Wall time of the newest look."),

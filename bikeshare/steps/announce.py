@@ -10,7 +10,7 @@ from typing import Any
 
 from bikeshare.core.alerts import Alert
 from bikeshare.core.messages import SURE
-from bikeshare.core.retraining import Decision, Notice, State
+from bikeshare.core.retraining import Decision, History, Notice, State
 from bikeshare.core.sketches import raw_drift_share, season_drift
 from bikeshare.errors import BikeshareError
 from bikeshare.ports import DecisionRecord, Ports
@@ -118,6 +118,17 @@ def record(ports: Ports, look: Look, decision: Decision, now: datetime, report: 
         f"decisions/date={now:%Y-%m-%d}/{now:%H%M%S}.json", json.dumps(document, indent=1, default=str).encode()
     )
     return row
+
+
+def count_ended_runs(ports: Ports, history: History, decision: Decision) -> None:
+    """Count every run once, when the monitor first sees that it has ended."""
+    news = set(decision.memory.settled) - set(history.memory.settled)
+    for run in history.runs:
+        if run.run_key not in news:
+            continue
+        ports.telemetry.add("bikeshare_pipeline_runs_total", result=run.state)
+        if run.state in ("promoted", "refused") and run.finished_at is not None:
+            ports.telemetry.set("bikeshare_pipeline_last_success_timestamp_seconds", run.finished_at.timestamp())
 
 
 def publish(ports: Ports, look: Look, decision: Decision, *, wall_seconds: float, wall_now: float) -> None:

@@ -10,7 +10,7 @@ from bikeshare.core.retraining import Decision, History, decide
 from bikeshare.errors import TemporaryError
 from bikeshare.ports import Ports
 from bikeshare.settings import Settings
-from bikeshare.steps.announce import publish, record, reportable, to_alert, write_report
+from bikeshare.steps.announce import count_ended_runs, publish, record, reportable, to_alert, write_report
 from bikeshare.steps.evidence import Look, catch_up, gather, newest_check_day
 from bikeshare.steps.ingest import IngestResult, process_new
 from bikeshare.steps.monitor_state import Remembered, recall, remember, tell, turn
@@ -53,6 +53,7 @@ def run_once(ports: Ports, settings: Settings, now: datetime) -> Decision:
             to_alert(notice, decision, now, report=report, dashboard=settings.dashboard_url, run_url=run_url)
             for notice in decision.notices
         ])
+        count_ended_runs(ports, history, decision)
         publish(ports, look, decision, wall_seconds=time.monotonic() - started, wall_now=time.time())
         return decision
 

@@ -99,6 +99,8 @@ def test_decay_is_confirmed_retrained_and_found_cured(world: MonitorWorld) -> No
     before, now = (float(text.rstrip("%")) for text in recovered.before_after[0][1:])
     assert before > 2 * now
     assert len(world.submitted()) == 1
+    assert world.telemetry.value("bikeshare_pipeline_runs_total", result="promoted") == 1
+    assert world.telemetry.value("bikeshare_retrain_requested_total", reason="drift") == 1
     assert world.days(4)[-1].state is State.HEALTHY
 
 

@@ -25,6 +25,15 @@ def test_every_name_says_what_it_is() -> None:
         assert metric.help.endswith(".")
 
 
+def test_every_metric_of_the_table_is_measured_somewhere(root: Path) -> None:
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("bikeshare/steps", "services") for path in (root / folder).rglob("*.py")
+    )
+
+    assert [name for name in METRICS if f'"{name}"' not in code] == []
+
+
 def test_counters_go_on_and_gauges_stay_between_processes(tmp_path: Path) -> None:
     records, path = MemoryRecords(), tmp_path / "metrics" / "monitor.prom"
     for number in (1, 2):
@@ -50,20 +59,20 @@ def test_without_records_counters_live_as_long_as_the_process(tmp_path: Path) ->
     path = tmp_path / "p.prom"
     telemetry = PrometheusTelemetry("pipeline", textfile=path)
     for _ in range(2):
-        telemetry.add("bikeshare_gate_total", result="accepted")
+        telemetry.add("bikeshare_pipeline_runs_total", result="promoted")
         telemetry.flush()
 
-    assert read(path) == {("bikeshare_gate_total", (("result", "accepted"),)): 2}
+    assert read(path) == {("bikeshare_pipeline_runs_total", (("result", "promoted"),)): 2}
 
 
 def test_jobs_do_not_share_totals(tmp_path: Path) -> None:
     records = MemoryRecords()
     for job in ("monitor", "pipeline"):
         telemetry = PrometheusTelemetry(job, textfile=tmp_path / f"{job}.prom", records=records)
-        telemetry.add("bikeshare_gate_total", result="refused")
+        telemetry.add("bikeshare_pipeline_runs_total", result="refused")
         telemetry.flush()
 
-    assert read(tmp_path / "pipeline.prom") == {("bikeshare_gate_total", (("result", "refused"),)): 1}
+    assert read(tmp_path / "pipeline.prom") == {("bikeshare_pipeline_runs_total", (("result", "refused"),)): 1}
 
 
 @pytest.mark.parametrize(("name", "labels"), [
