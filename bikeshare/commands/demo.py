@@ -8,7 +8,7 @@ import typer
 app = typer.Typer(help="Play the whole loop on real history, on this machine, in minutes.")
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def demo(
     home: Annotated[Path, typer.Option(help="Where the demo keeps everything; emptied first.")] = Path("var/demo"),
     port: Annotated[int, typer.Option(help="Port of the live API.", min=1, max=65535)] = 3000,

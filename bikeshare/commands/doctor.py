@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=False, help="Say what is missing on this machine and how to fix it.")
+app = typer.Typer(help="Say what is missing on this machine and how to fix it.")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _services(settings: "object") -> list[Finding]:
     return findings
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Examine this machine; exits 2 when something is missing."""
     findings = examine()

@@ -8,7 +8,7 @@ import typer
 app = typer.Typer(help="Break something on purpose and check the reaction.")
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def drill(
     name: Annotated[str, typer.Argument(help="A drill, `all`, or `list`.")] = "list",
     home: Annotated[Path, typer.Option(help="Where drills keep everything; emptied first.")] = Path("var/drills"),

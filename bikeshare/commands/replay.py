@@ -9,7 +9,7 @@ import typer
 app = typer.Typer(help="Replay a year on the virtual clock and count what the monitor did.")
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def replay(
     start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Train on everything before.")] = datetime(
         2012, 1, 1

@@ -9,7 +9,7 @@ from bikeshare.commands import checkout, room
 app = typer.Typer(help="Serve the champion with safe roll-outs (front, canary, supervisor).")
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def serve(
     port: Annotated[
         int | None, typer.Option(help="Public port; default BIKESHARE_PREDICTOR_PORT.", min=1, max=65535)
