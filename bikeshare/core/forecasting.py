@@ -228,7 +228,7 @@ class Forecaster:
             raise DataError(f"{start} is before the end of training {self.model.window[1]}: replay later hours")
         grid = grid_of(observations)
         last = hour_number(end)
-        replay = self.model.replay(grid.covering(grid.start, last), -(-last // DAY), landing)
+        replay = self.model.replay(grid, -(-last // DAY), landing)
         days = np.arange(replay.first_day, -(-last // DAY) + 1)
         widths = replay.widths(self.model.intervals, days)[:, replay.hours // DAY - replay.first_day]
         low, high = self.model.intervals.bounds(replay.root, replay.root_level, replay.bins, widths)

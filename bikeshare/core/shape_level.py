@@ -129,7 +129,7 @@ class ShapeLevel:
         """
         start = hour_number(self.window[1])
         first_day, end = self.first_day, max(end_day, self.first_day + 1) * DAY
-        around = grid.covering(min(self.tail.start, start - (HISTORY_DAYS + 2) * DAY), end)
+        around = grid.covering(min(self.tail.start, start - (HISTORY_DAYS + 2) * DAY), end + DAY)
         place = np.arange(start, end) - around.start
         place = place[~np.isnan(around.weather[place]).any(axis=1)]
         calendar = calendar_block(around.hours, around.holiday)
