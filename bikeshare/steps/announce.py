@@ -26,6 +26,13 @@ DQ_RULES = (
 )
 """Rules shown as zero when they hold, so that an alert rule can see them return to zero."""
 
+COMMANDS = {
+    "drift": "bikeshare registry rollback", "age": "bikeshare registry rollback",
+    "escalated": "bikeshare registry rollback", "step": "bikeshare pipeline run", "held": "bikeshare data status",
+    "labels_late": "bikeshare data status",
+}
+"""What a person may run after reading, by kind of alert."""
+
 ACTIONS = {
     "none": "Nothing was changed.",
     "alert": "Nothing was changed; a person should look.",
@@ -100,7 +107,7 @@ def to_alert(
         action="Normal operation goes on." if recovered else ACTIONS[decision.action], at=now,
         moved=notice.moved, before_after=notice.before_after,
         links=tuple((label, target) for label, target in links if target),
-        command="" if recovered or decision.action == "hold" else "bikeshare registry rollback",
+        command=COMMANDS.get(notice.kind, ""),
         tags={SURE: sure} if checks and notice.kind in ("drift", "escalated") else {},
     )
 
