@@ -126,6 +126,17 @@ def _summary(title: str, verdict: Mapping[str, Any], raw: Mapping[str, Any]) -> 
         "<table border='1' cellpadding='6' style='border-collapse:collapse'><tr><th>quantity</th><th>seen</th>"
         f"<th>limit</th><th></th><th></th></tr>{rows}</table>" if rows else ""
     )
+    scores = "".join(
+        f"<tr><td>{html.escape(str(item['column']))}</td><td>{html.escape(str(item['method']))}</td>"
+        f"<td>{item['value']:.3f}</td><td>{'-' if item['limit'] is None else format(item['limit'], '.3f')}</td></tr>"
+        for item in verdict.get("scores", ())
+    )
+    appendix = (
+        "<details><summary>Distances of the served inputs from training (w1, js, psi: all of it; season: the same "
+        "weeks, limit learned from training itself)</summary><table border='1' cellpadding='4' "
+        "style='border-collapse:collapse'><tr><th>column</th><th>method</th><th>distance</th><th>limit</th></tr>"
+        f"{scores}</table></details>" if scores else ""
+    )
     share = (
         f"Below: Evidently's plain comparison with all of training ({len(raw['drifted'])} of {len(raw['columns'])} "
         "columns over its default threshold). On hourly bike demand it is nearly always over: weather differs "
@@ -135,7 +146,7 @@ def _summary(title: str, verdict: Mapping[str, Any], raw: Mapping[str, Any]) -> 
         "<section id='bikeshare-verdict' style='font-family:sans-serif;max-width:1100px;margin:24px auto;padding:16px;"
         f"border:2px solid #444;border-radius:6px'><h1>{html.escape(title)}</h1>"
         f"<p><b>{html.escape(str(verdict.get('state', '')))}: {html.escape(str(verdict.get('action', '')))}</b></p>"
-        f"<p>{html.escape(str(verdict.get('reason', '')))}</p>{table}<p>{share}</p></section>"
+        f"<p>{html.escape(str(verdict.get('reason', '')))}</p>{table}{appendix}<p>{share}</p></section>"
     )
 
 

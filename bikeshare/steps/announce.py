@@ -60,7 +60,7 @@ def write_report(
         with tempfile.TemporaryDirectory() as scratch:
             raw = ports.reporter.write(
                 current, training_frame(ports.records, reference, len(current) or 1), Path(scratch),
-                title=title, verdict=verdict_of(look, decision),
+                title=title, verdict={**verdict_of(look, decision), "scores": [asdict(s) for s in look.scores]},
             )
             ports.store.upload_directory(Path(scratch), folder)
         if "share" in raw:

@@ -15,6 +15,7 @@ from bikeshare.errors import DataError
 COLUMNS = ["temp_c", "feels_like_c", "humidity_pct", "windspeed_kmh", "prediction", "weather"]
 VERDICT = {
     "state": "retraining", "action": "retrain", "reason": "Decay <confirmed>.",
+    "scores": [{"column": "temp_c", "method": "season", "value": 0.2, "limit": None}],
     "findings": [{"name": "wape", "value": 0.31, "limit": 0.15, "exceeded": True, "sentence": "7-day WAPE 31.0%."}],
 }
 
@@ -37,6 +38,7 @@ def test_the_page_explains_below_our_verdict(year: pd.DataFrame, week: pd.DataFr
 
     assert page.index("<body") < page.index("bikeshare-verdict") < page.index("drift, version 3")
     assert "Decay &lt;confirmed&gt;." in page
+    assert "<td>season</td><td>0.200</td><td>-</td>" in page
     assert document["verdict"]["findings"][0]["name"] == "wape"
     assert set(raw["columns"]) == set(COLUMNS)
     assert "temp_c" in raw["drifted"]
