@@ -60,7 +60,7 @@ class WeatherBatch:
         """From a frame with the API's columns; `weather` as class names or codes, `is_holiday` optional."""
         weather = frame["weather"]
         codes = weather.to_numpy(dtype=np.float64) if weather.dtype.kind in "fiu" else weather_codes(weather)
-        flags = frame["is_holiday"].astype("float64").to_numpy() if "is_holiday" in frame else None
+        flags = np.asarray(frame["is_holiday"].astype("float64")) if "is_holiday" in frame else None
         temp, feels, humidity, wind = (frame[name].to_numpy(dtype=np.float64) for name in WEATHER_NUMBERS)
         return cls(frame["timestamp"].to_numpy().astype("datetime64[h]"), temp, feels, humidity, wind, codes, flags)
 

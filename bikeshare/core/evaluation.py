@@ -106,7 +106,8 @@ def naive_forecasts(observations: pd.DataFrame, timestamps: npt.ArrayLike) -> di
 
     global_mean: all history; hour_of_week_mean: same hour of the week, all history; yesterday: t - 24 h;
     last_week: t - 168 h; profile_x_level: hour-of-week profile of 8 weeks × 7-day level;
-    same_hour_day_type_28d: the bar (working day or not, by the official calendar). A rule without data falls back to the bar, then to the global mean.
+    same_hour_day_type_28d: the bar (working day or not, by the official calendar). A rule without data falls back
+    to the bar, then to the global mean.
     """
     hours = hour_numbers(np.asarray(timestamps))
     grid = grid_of(observations)

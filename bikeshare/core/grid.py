@@ -47,7 +47,7 @@ def weather_codes(names: Any) -> Floats:
     unknown = codes.isna() & values.notna()
     if unknown.any():
         raise DataError(f"weather is {values[unknown].iloc[0]!r}: expected one of {', '.join(WEATHER_CLASSES)}")
-    return codes.to_numpy(dtype=np.float64)
+    return np.asarray(codes.to_numpy(dtype=np.float64), dtype=np.float64)
 
 
 @dataclass(frozen=True)

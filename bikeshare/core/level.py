@@ -1,8 +1,8 @@
 """The level: how much busier the city is than the shape a forest learned. State, not training.
 
 level(day) = Σ w actual / Σ w predicted shape over the 28 days whose labels have landed, w halving every few days,
-refreshed at midnight. A forest cannot extrapolate growth; this one number per forest carries it. Deterministic: the same artifact,
-observations and day give the same level.
+refreshed at midnight. A forest cannot extrapolate growth; this one number per forest carries it. Deterministic: the
+same artifact, observations and day give the same level.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bikeshare.adapters.artifacts import load_artifact, save_artifact
+from bikeshare.adapters.artifacts.directory import FILES, MANIFEST, content_hash
+from bikeshare.adapters.artifacts.onnx_export import assert_parity, export_onnx
+from bikeshare.core.batch import WeatherBatch
+from bikeshare.errors import ArtifactError
+from tests.unit.model_world import CUT, END, forecaster, observations, trained
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("artifact")
+    info = save_artifact(
+        trained(), directory, metadata={"git_revision": "abc", "data_hash": "def"}, backtest={"wape": 0.1},
+        reference_profile={"rows": 3}, card="# Card\n",
+    )
+    return directory, info
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    for path in saved[0].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def test_round_trip(saved):
+    directory, info = saved
+    artifact = load_artifact(directory, expected_hash=info.content_hash, with_estimator=True)
+    assert artifact.content_hash == info.content_hash
+    assert artifact.contract["git_revision"] == "abc"
+    assert artifact.backtest == {"wape": 0.1}
+    assert artifact.card == "# Card\n"
+    assert {path.name for path in directory.iterdir()} == {*FILES, MANIFEST}
+    assert info.bytes == sum(path.stat().st_size for path in directory.iterdir())
+    expected = forecaster().backtest_predict(observations(), CUT, END)
+    got = artifact.forecaster.backtest_predict(observations(), CUT, END)
+    for name in ("prediction", "lower_80", "upper_95"):
+        assert np.allclose(got[name], expected[name], rtol=1e-4)
+    matrix = trained().training_matrix
+    for one, two in zip(artifact.estimator(matrix), trained().shapes(matrix), strict=True):
+        assert np.allclose(one, two, rtol=1e-6)
+
+
+def test_onnx_equals_sklearn_without_history_too():
+    assert assert_parity(trained(), export_onnx(trained()), trained().training_matrix) <= 1e-4
+
+
+def test_parity_is_really_checked():
+    from dataclasses import replace
+
+    from bikeshare.core.training import SklearnShapes
+
+    wrong = replace(trained(), shapes=SklearnShapes(trained().shapes.stateless, trained().shapes.history))
+    data = export_onnx(trained())
+    wrong.shapes.__dict__["stateless"] = type("Off", (), {"predict": lambda self, rows: np.ones(len(rows))})()
+    with pytest.raises(ArtifactError, match="differs"):
+        assert_parity(wrong, data, trained().training_matrix)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_byte_anywhere_is_refused(copy, name):
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(bytes(data))
+    with pytest.raises(ArtifactError, match=f"{name} is corrupt"):
+        load_artifact(copy)
+
+
+def test_missing_files_wrong_hash_and_forged_manifest_are_refused(copy, saved):
+    with pytest.raises(ArtifactError, match="expected 0000"):
+        load_artifact(copy, expected_hash="0" * 64)
+    manifest = json.loads((copy / MANIFEST).read_text())
+    (copy / MANIFEST).write_text(json.dumps({**manifest, "content_hash": "f" * 64}))
+    with pytest.raises(ArtifactError, match="content hash"):
+        content_hash(copy)
+    (copy / MANIFEST).write_text(json.dumps({"content_hash": "", "files": {}}))
+    with pytest.raises(ArtifactError, match="lists"):
+        content_hash(copy)
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    (copy / "model.onnx").unlink()
+    with pytest.raises(ArtifactError, match="missing"):
+        load_artifact(copy)
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        load_artifact(copy / "nowhere")
+
+
+def test_another_contract_version_is_refused(copy):
+    rewrite(copy, "contract.json", lambda document: {**document, "contract_version": "0"})
+    with pytest.raises(ArtifactError, match="contract version 0"):
+        load_artifact(copy)
+
+
+def test_incomplete_levels_and_damaged_models_are_refused(copy):
+    rewrite(copy, "levels.json", lambda document: {})
+    with pytest.raises(ArtifactError, match="incomplete"):
+        load_artifact(copy)
+
+
+def test_a_row_without_snapshot_history_is_answered_by_the_exported_forest(saved):
+    artifact = load_artifact(saved[0])
+    snapshot = artifact.forecaster.snapshot(observations().head(0), END)
+    batch = WeatherBatch.from_frame(observations().tail(1))
+    assert artifact.forecaster.predict(batch, snapshot, END).demand[0] > 0
+
+
+def rewrite(directory: Path, name: str, change) -> None:
+    """Change a document and make the manifest agree, as somebody with other software would."""
+    import hashlib
+
+    path = directory / name
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    manifest = json.loads((directory / MANIFEST).read_text())
+    manifest["files"][name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    lines = "".join(f"{key}\0{manifest['files'][key]}\n" for key in sorted(manifest["files"]))
+    manifest["content_hash"] = hashlib.sha256(lines.encode()).hexdigest()
+    (directory / MANIFEST).write_text(json.dumps(manifest))
