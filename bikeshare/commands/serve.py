@@ -23,8 +23,8 @@ def serve(
 
     settings = load_settings()
     room("services.predictor.logs").configure()
-    front = room("services.predictor.front")
-    asyncio.run(front.serve(settings, checkout(), host=host, port=port or settings.predictor_port, announce=_say))
+    door = room("services.predictor.serve")
+    asyncio.run(door.serve(settings, checkout(), host=host, port=port or settings.predictor_port, announce=_say))
 
 
 def _say(text: str) -> None:

@@ -20,10 +20,10 @@ from bikeshare.errors import BikeshareError
 from services.predictor import metrics as names
 from services.predictor.engine import Engine
 from services.predictor.openapi import document
+from services.predictor.refusals import InvalidRequest
 from services.predictor.schema import (
     MAX_BODY_BYTES,
     Columns,
-    InvalidRequest,
     Window,
     parse_forecast,
     parse_predict,

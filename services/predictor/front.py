@@ -1,7 +1,7 @@
 """The public port of the embedded profile: a reverse proxy that switches versions without dropping a request.
 
-`python -m services.predictor.front` (or `bikeshare serve`) runs it with the supervisor of the predictor
-processes and a control API on loopback that needs the token in HOME/supervisor.token.
+It comes with the supervisor of the predictor processes and a control API on loopback that needs the token in
+HOME/supervisor.token.
 """
 
 import asyncio
@@ -9,11 +9,8 @@ import hmac
 import logging
 import os
 import secrets
-import signal
-import sys
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +19,8 @@ from aiohttp import web
 from yarl import URL
 
 from bikeshare.errors import BikeshareError, TemporaryError, Unavailable
-from bikeshare.settings import Settings
-from services.predictor.supervisor import Child, Launch, Launcher, Supervisor
+from services.predictor.child import Child, Launcher
+from services.predictor.supervisor import Supervisor
 
 logger = logging.getLogger("bikeshare.front")
 
@@ -230,81 +227,6 @@ async def start(
         raise Unavailable(f"port {number} is taken ({error}): does another `bikeshare serve` run?") from error
     _write_token(home / TOKEN_FILE, token)
     return Running(supervisor, runners)
-
-
-def predictor_launcher(settings: Settings, checkout: Path) -> Launcher:
-    """Start predictors of this checkout with these settings, pinned to a version."""
-    home = settings.home.absolute()
-    base = {key: value for key, value in os.environ.items() if not key.startswith("BIKESHARE_")}
-    base |= settings.to_environment()
-    base |= {
-        "BIKESHARE_HOME": str(home),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "BENTOML_HOME": str(home / "bentoml"),
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(checkout), os.environ.get("PYTHONPATH")))),
-        # One request is microseconds of work: a second thread per forest only costs.
-        "OMP_NUM_THREADS": "1",
-    }
-
-    def launch(version: str, port: int) -> Launch:
-        arguments = (sys.executable, "-m", "services.predictor", "--port", str(port))
-        if not version:
-            return Launch((*arguments, "--spare"), base, checkout)
-        return Launch(arguments, base | {"BIKESHARE_MODEL_VERSION": version}, checkout)
-
-    return launch
-
-
-async def serve(
-    settings: Settings, checkout: Path, *, host: str, port: int, announce: Callable[[str], None]
-) -> None:
-    """Run front, control API and predictors until SIGTERM or Ctrl-C."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    launch = predictor_launcher(settings, checkout)
-    running = await start(
-        launch, settings.home.absolute(), host=host, port=port, control_port=settings.supervisor_port
-    )
-    try:
-        announce(f"listening on http://{host}:{port}")
-        version = settings.model_version or running.supervisor.remembered()
-        if not version and _registry_may_exist(settings):
-            version = await _champion(launch, stop)
-        if version:
-            running.supervisor.resume(version)
-        else:
-            running.supervisor.want_spare()
-        await stop.wait()
-    finally:
-        await running.close()
-
-
-def _registry_may_exist(settings: Settings) -> bool:
-    """Whether asking can be worth the seconds its client needs to load: a file that is not there has no champion."""
-    file = settings.tracking.removeprefix("sqlite:///")
-    return file == settings.tracking or Path(file).exists()
-
-
-async def _champion(launch: Launcher, stop: asyncio.Event) -> str | None:
-    """Ask the registry in a short-lived process: its client is large and only needed once."""
-    plan = launch("", 0)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.predictor.champion", env=dict(plan.environment), cwd=plan.folder,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-    )
-    answer = asyncio.create_task(process.communicate())
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({answer, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if not answer.done():
-        process.kill()
-    output, _ = await answer
-    if process.returncode != 0:
-        logger.error("the registry did not answer; serving starts with the next roll-out")
-        return None
-    return output.decode().strip() or None
 
 
 def _write_token(path: Path, token: str) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from bikeshare.core.contract import NEVER_FEATURES, OBSERVATION, WEATHER_CLASSES
+from bikeshare.core.contract import OBSERVATION, WEATHER_CLASSES
+from services.predictor.refusals import InvalidRequest, explain
 
 MAX_ROWS = 2_048
 """Rows per request: 85 days of hours; larger jobs split, so that one client cannot hold the process."""
@@ -26,8 +27,6 @@ MAX_BODY_BYTES = 1024 * 1024
 """2,048 instances written with spaces and full decimals need about 450 kB."""
 
 TIMESTAMP_PATTERN = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[T ]([01]\d|2[0-3])(:00(:00(\.0{1,9})?)?)?$"
-
-_CALENDAR = frozenset({"weekday", "workingday", "is_workingday", "hour", "hr", "month", "mnth", "season", "year", "yr"})
 
 
 @dataclass(frozen=True)
@@ -45,27 +44,6 @@ class Window:
 
 
 WINDOW = Window()
-
-
-class InvalidRequest(Exception):
-    """The client's mistake, with everything it needs to correct it."""
-
-    def __init__(
-        self, status: int, code: str, message: str, *, field: str | None = None, allowed: Any = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.field = field
-        self.allowed = allowed
-
-    def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON document of the answer."""
-        return {
-            "error": {"code": self.code, "field": self.field, "message": self.message, "allowed": self.allowed},
-            "request_id": request_id,
-        }
 
 
 def _number(name: str) -> Any:
@@ -198,7 +176,7 @@ def parse_predict(body: bytes, now: datetime, window: Window) -> Columns:
     try:
         rows: Sequence[Mapping[str, Any]] = PREDICT.validate_json(body)["instances"]
     except ValidationError as error:
-        raise _explain(error, PredictRequest, Instance) from None
+        raise explain(error, PredictRequest, Instance) from None
     timestamps = _hours([row["timestamp"] for row in rows], "instances[{}].timestamp")
     if len(rows) > 1:
         _refuse_duplicates(timestamps)
@@ -211,7 +189,7 @@ def parse_forecast(body: bytes, now: datetime, window: Window) -> Columns:
     try:
         request = FORECAST.validate_json(body)
     except ValidationError as error:
-        raise _explain(error, ForecastRequest, HourWeather) from None
+        raise explain(error, ForecastRequest, HourWeather) from None
     start = request.get("start")
     if start is None:
         first = np.datetime64(now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1), "h")
@@ -270,83 +248,3 @@ def _refuse_outside(timestamps: NDArray[np.datetime64], now: datetime, window: W
             f" predicts; its clock says {now.isoformat(timespec='minutes')}",
             field=where.format(position), allowed={"minimum": f"{first}:00", "maximum": f"{last}:00"},
         )
-
-
-def _explain(error: ValidationError, request: type, row: type) -> InvalidRequest:
-    first = error.errors(include_url=False)[0]
-    kind, location, value = first["type"], first["loc"], first.get("input")
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or None
-    name = str(location[-1]) if location else ""
-    if kind == "json_invalid":
-        return InvalidRequest(400, "invalid_json", f"the body is not JSON: {first['ctx']['error']}")
-    if kind == "extra_forbidden":
-        return _unknown(name[:100], (field or "")[:200], list((row if len(location) > 1 else request).__annotations__))
-    if kind == "missing":
-        return InvalidRequest(422, "missing_field", f"{name} is required", field=field, allowed=_allowed(name))
-    if kind in ("greater_than_equal", "less_than_equal", "finite_number"):
-        code = "not_finite" if kind == "finite_number" else "out_of_range"
-        return InvalidRequest(422, code, _range_message(name, value), field=field, allowed=_allowed(name))
-    if kind == "literal_error":
-        return InvalidRequest(
-            422, "not_allowed", f"{_short(value)} is not a weather class", field=field, allowed=_allowed(name)
-        )
-    if kind == "too_long":
-        rows = first["ctx"]["max_length"]
-        return InvalidRequest(
-            413, "batch_too_large", f"more than {rows} rows; split the request", field=field,
-            allowed={"minimum": 1, "maximum": rows},
-        )
-    if kind == "too_short":
-        return InvalidRequest(422, "empty_batch", "at least one row is needed", field=field, allowed={"minimum": 1})
-    if kind == "string_pattern_mismatch":
-        return _bad_timestamp(str(value), field)
-    return InvalidRequest(
-        422, "wrong_type", f"{first['msg']} (got {_short(value)})", field=field, allowed=_allowed(name)
-    )
-
-
-def _unknown(name: str, field: str, fields: list[str]) -> InvalidRequest:
-    if name in NEVER_FEATURES:
-        message = f"{name} is part of the answer: it is not known when demand is predicted; remove it"
-    elif name in _CALENDAR:
-        message = f"{name} is derived from timestamp on the server; remove it"
-    else:
-        message = f"{name!r} is not a field of this request; remove it"
-    return InvalidRequest(422, "unknown_field", message, field=field, allowed=fields)
-
-
-def _bad_timestamp(text: str, field: str | None) -> InvalidRequest:
-    allowed = "YYYY-MM-DDTHH:00, local time of the city"
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        return InvalidRequest(422, "bad_timestamp", f"{_short(text)} is not an hour", field=field, allowed=allowed)
-    if parsed.tzinfo is not None:
-        message = f"{_short(text)} carries a time zone; send the city's local hour without Z or offset"
-        return InvalidRequest(422, "timezone_not_allowed", message, field=field, allowed=allowed)
-    message = f"{_short(text)} is not the start of an hour"
-    return InvalidRequest(422, "not_a_full_hour", message, field=field, allowed=allowed)
-
-
-def _range_message(name: str, value: Any) -> str:
-    column = OBSERVATION[name]
-    message = f"{name} is {_short(value)}: allowed are {column.minimum:g} to {column.maximum:g} {column.unit}"
-    if column.unit == "°C" and isinstance(value, int | float) and 50 < value <= 140:
-        message += f"; {value:g} looks like °F, which would be {(value - 32) / 1.8:.1f} °C"
-    return message
-
-
-def _allowed(name: str) -> Any:
-    column = OBSERVATION.get(name)
-    if column is None:
-        return None
-    if column.kind == "number":
-        return {"minimum": column.minimum, "maximum": column.maximum, "unit": column.unit}
-    if column.kind == "category":
-        return list(WEATHER_CLASSES)
-    return "YYYY-MM-DDTHH:00, local time of the city" if column.kind == "timestamp" else [True, False, None]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -5,92 +5,29 @@ A child is ready when its `/-/state` says so. Children get SIGTERM when this pro
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import logging
 import os
 import signal
-import socket
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from bikeshare.errors import BikeshareError, Conflict, RolloutRefused
+from services.predictor.child import Child, Launcher, SupervisorPolicy, die_with_parent, free_port, state_of
 
 logger = logging.getLogger("bikeshare.supervisor")
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True)
-class SupervisorPolicy:
-    """Patience, in seconds.
-
-    Attributes:
-        ready_seconds: A child that is not ready by then is refused; four times the slowest start measured.
-        drain_seconds: In-flight requests of a replaced child may take this long.
-        stop_seconds: After SIGTERM a child may flush its prediction log this long before SIGKILL.
-        probe_seconds: Pause between liveness probes of the serving child.
-        probe_failures: Probes in a row that must fail before a child that still runs is replaced.
-        canary_seconds: A canary that is neither promoted nor aborted by then is removed: whoever started it died.
-        spare_seconds: A spare process, everything imported and waiting for a version, is started this long after
-            the last change; it cuts a roll-out or a restart by the seconds that imports take. None: no spare.
-        backoff_seconds: First pause between two restarts; doubles up to `backoff_max_seconds`.
-        backoff_max_seconds: Longest pause between two restarts.
-    """
-
-    ready_seconds: float = 60.0
-    drain_seconds: float = 30.0
-    stop_seconds: float = 20.0
-    probe_seconds: float = 1.0
-    probe_failures: int = 5
-    canary_seconds: float = 600.0
-    spare_seconds: float | None = 2.0
-    backoff_seconds: float = 0.5
-    backoff_max_seconds: float = 30.0
-
-
-@dataclass(frozen=True)
-class Launch:
-    """How to start one predictor process."""
-
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    folder: Path
-
-
-Launcher = Callable[[str, int], Launch]
-"""(version, port) -> how to start it. An empty version: a spare that reads both from standard input."""
-
-
-@dataclass
-class Child:
-    """One running predictor."""
-
-    version: str
-    port: int
-    process: asyncio.subprocess.Process
-    session: aiohttp.ClientSession
-    in_flight: int = 0
-    stopping: bool = False
-    suspected: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def url(self) -> str:
-        """Base URL of the process itself."""
-        return f"http://127.0.0.1:{self.port}"
+PATIENCE = SupervisorPolicy()
 
 
 class Supervisor:
     """Owns the children; all control operations are serialised."""
 
     def __init__(
-        self, launch: Launcher, home: Path, policy: SupervisorPolicy = SupervisorPolicy()
+        self, launch: Launcher, home: Path, policy: SupervisorPolicy = PATIENCE
     ) -> None:
         self._launch = launch
         self._state_file = home / "serving.json"
@@ -255,7 +192,7 @@ class Supervisor:
     async def _start(self, version: str) -> Child:
         spare, self._spare = self._spare, None
         if spare is not None and spare.process.returncode is None and spare.process.stdin is not None:
-            port = _free_port()
+            port = free_port()
             try:
                 spare.process.stdin.write(f"{version} {port}\n".encode())
                 await spare.process.stdin.drain()
@@ -267,13 +204,13 @@ class Supervisor:
         return await self._spawn(version)
 
     async def _spawn(self, version: str) -> Child:
-        port = _free_port()
+        port = free_port()
         launch = self._launch(version, port)
         with self._log_file.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *launch.arguments, env=dict(launch.environment), cwd=launch.folder,
                 stdin=asyncio.subprocess.DEVNULL if version else asyncio.subprocess.PIPE,
-                stdout=log, stderr=log, start_new_session=True, preexec_fn=_die_with_parent,
+                stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent,
             )
         # The child closes idle connections after 5 s; ours must be dropped earlier or a request meets a closed one.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=3.0)
@@ -289,7 +226,7 @@ class Supervisor:
                     f"version {child.version} ended with exit code {child.process.returncode} before it was ready;"
                     f" see {self._log_file}"
                 )
-            state = await _state(child) or state
+            state = await state_of(child) or state
             if state.get("ready"):
                 return
             if state.get("refused"):
@@ -326,7 +263,7 @@ class Supervisor:
                 if child.suspected.is_set():
                     child.suspected.clear()
                     await asyncio.sleep(0.05)
-                failures = 0 if await _state(child) is not None else failures + 1
+                failures = 0 if await state_of(child) is not None else failures + 1
         finally:
             exited.cancel()
         if self.serving is not child or child.stopping or self._closing:
@@ -367,26 +304,3 @@ class Supervisor:
         task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _state(child: Child) -> dict[str, Any] | None:
-    try:
-        timeout = aiohttp.ClientTimeout(total=2.0)
-        async with child.session.get(f"{child.url}/-/state", timeout=timeout) as answer:
-            state: dict[str, Any] = await answer.json(content_type=None)
-            return state
-    except (aiohttp.ClientError, TimeoutError, ValueError, RuntimeError, OSError):
-        return None
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.predictor.child import Launch, SupervisorPolicy
 from services.predictor.front import FrontPolicy, Running, start
-from services.predictor.supervisor import Launch, Supervisor, SupervisorPolicy
+from services.predictor.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = SupervisorPolicy(

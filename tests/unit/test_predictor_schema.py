@@ -9,12 +9,12 @@ import pytest
 
 from bikeshare.core.contract import NEVER_FEATURES, OBSERVATION
 from services.predictor.openapi import document
+from services.predictor.refusals import InvalidRequest
 from services.predictor.schema import (
     MAX_FORECAST_HOURS,
     MAX_ROWS,
     WINDOW,
     Columns,
-    InvalidRequest,
     Window,
     parse_forecast,
     parse_predict,
