@@ -213,14 +213,22 @@ def _fit_shape(
     return _Fitted(estimator, out)
 
 
+ADAPTATION_RATIO = 3.0
+"""Total weight of the rows since `adapt_since` against all rows before.
+
+Measured a week into a changed world (morning peak halved and moved): WAPE of the next week 24.2 % with the old model,
+22.6 % unweighted, 21.0 % at ratio 1, 19.6 % at 3 and at 10; after two weeks 1, 3 and 10 are ties.
+"""
+
+
 def _weights(hours: npt.NDArray[np.int64], config: TrainingConfig) -> Floats | None:
-    """Rows since `adapt_since` together weigh as much as all rows before; None without adaptation."""
+    """Rows since `adapt_since` together weigh `ADAPTATION_RATIO` times all rows before; None without adaptation."""
     if config.adapt_since is None:
         return None
     new = hours >= hour_number(config.adapt_since)
     if not new.any() or new.all():
         return None
-    return np.where(new, max(1.0, float((~new).sum()) / float(new.sum())), 1.0)
+    return np.where(new, max(1.0, ADAPTATION_RATIO * float((~new).sum()) / float(new.sum())), 1.0)
 
 
 def _replayed_levels(grid: HourlyGrid, shape: Floats, forest: Forest, policy: LevelPolicy) -> Floats:

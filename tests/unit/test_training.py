@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bikeshare.core.forecasting import Forecaster
-from bikeshare.core.training import _weights, train
+from bikeshare.core.training import ADAPTATION_RATIO, _weights, train
 from bikeshare.errors import DataError
 from tests.unit.model_world import CUT, SMALL, START, observations, trained
 
@@ -51,7 +51,7 @@ def test_rows_of_a_changed_world_get_weight_only_when_asked():
     assert _weights(hours, SMALL) is None
     weights = _weights(hours, replace(SMALL, adapt_since=since))
     assert weights is not None
-    assert weights[:900].sum() == pytest.approx(weights[900:].sum())
+    assert weights[900:].sum() == pytest.approx(ADAPTATION_RATIO * weights[:900].sum())
     assert _weights(hours, replace(SMALL, adapt_since=datetime(1971, 1, 1))) is None
 
 
