@@ -77,7 +77,7 @@ def render(report: Mapping[str, Any]) -> str:
             "", "## What retraining is worth", "",
             "All of 2012, RMSE / WAPE. Triggered: checked daily with labels a day late; 7-day |log bias| > 10 % or "
             "WAPE > 1.25 × that of the first week served; a week of labels between retrains. The online level carries "
-            "growth, so the served mean needs few retrains; the frozen answer shows what it would cost without the level.", "",
+            "growth, so the served mean needs few retrains; the frozen answer shows what it would cost without it.", "",
             "| policy | retrains | stateless frozen | stateless online | mean (served) |",
             "| --- | --- | --- | --- | --- |",
         ]
@@ -91,7 +91,7 @@ def render(report: Mapping[str, Any]) -> str:
         lines += [
             "", "## Learning a changed world", "",
             "Scenario on real history, labelled: from 2012-05-07 the weekday morning peak halves and moves two "
-            "hours later, midday rises by half. WAPE of the following week. `adapt_since` gives all rows since the change "
+            "hours later, midday rises by half. WAPE of the following week. `adapt_since` gives the rows since the change "
             "three times the weight of all rows before; a plain retrain weighs every row the same.", "",
             "| labelled days of the new world | old champion | plain retrain | adapted retrain |",
             "| --- | --- | --- | --- |",
