@@ -91,7 +91,7 @@ def render(report: Mapping[str, Any]) -> str:
         lines += [
             "", "## Learning a changed world", "",
             "Scenario on real history, labelled: from 2012-05-07 the weekday morning peak halves and moves two "
-            "hours later, midday rises by half. WAPE of the following week. `adapt_since` gives the rows since the change "
+            "hours later, midday rises by half. WAPE of the next week. `adapt_since` gives the rows since the change "
             "three times the weight of all rows before; a plain retrain weighs every row the same.", "",
             "| labelled days of the new world | old champion | plain retrain | adapted retrain |",
             "| --- | --- | --- | --- |",
