@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bikeshare.core.drift import DriftPolicy
 from bikeshare.core.promotion import GatePolicy
 from bikeshare.core.retraining import RetrainingPolicy
 from bikeshare.core.rollout import RolloutPolicy
@@ -100,7 +101,11 @@ class Settings(BaseSettings):
     validation: ValidationPolicy = Field(default=ValidationPolicy(), description="When a batch is refused.")
     gate: GatePolicy = Field(default=GatePolicy(), description="When a challenger may replace the Champion.")
     rollout_checks: RolloutPolicy = Field(default=RolloutPolicy(), description="What a canary must show.")
+    drift: DriftPolicy = Field(default=DriftPolicy(), description="When served errors count as decay or a step.")
     retraining: RetrainingPolicy = Field(default=RetrainingPolicy(), description="When the monitor retrains.")
+    image: str = Field(
+        default="bikeshare/pipeline:dev", description="Container image of the pipeline tasks, fixed at compile time."
+    )
     environment_name: str = Field(default="embedded", description="Shown in alerts and reports.")
 
     @model_validator(mode="after")

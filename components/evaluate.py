@@ -15,7 +15,6 @@ def evaluate(
 
     from bikeshare.adapters.artifacts import load_artifact
     from bikeshare.bootstrap import wire_clock, wire_store
-    from bikeshare.core.promotion import GatePolicy
     from bikeshare.settings import load_settings
     from bikeshare.steps.doorstep import path_of, say, this_run
     from bikeshare.steps.evaluate import evaluate_challenger
@@ -26,9 +25,9 @@ def evaluate(
     with noting_failure(wire_store(settings), this_run(run_key, job, now, wire_clock(settings))):
         evaluation = evaluate_challenger(
             pd.read_parquet(observations.path), path_of(challenger.path), path_of(trial.path), load_artifact,
-            policy=GatePolicy(), seed=seed, progress=say,
+            policy=settings.gate, seed=seed, progress=say,
         )
-        promotion = judge(evaluation, GatePolicy())
+        promotion = judge(evaluation, settings.gate)
     write_checklist(path_of(checklist.path), promotion, evaluation)
     path_of(report.path).write_text(checklist_markdown(promotion))
     say(promotion.reason)

@@ -16,12 +16,13 @@ def ingest(
     from bikeshare.steps.outcome import noting_failure
     from bikeshare.steps.prepare import prepare
 
-    ports = wire(load_settings())
+    settings = load_settings()
+    ports = wire(settings)
     run = this_run(run_key, job, now, ports.clock)
     with noting_failure(ports.store, run):
         prepared = prepare(
             ports, run_key=run.key, now=run.now, wall_now=wall_time(), window_start=moment(window_start),
-            window_end=moment(window_end), progress=say,
+            window_end=moment(window_end), policy=settings.validation, progress=say,
         )
     prepared.observations.to_parquet(observations.path, index=False)
     observations.metadata["data_hash"] = prepared.data_hash

@@ -35,9 +35,9 @@ def replay(
     with console.status("training the first champion …") as status:
 
         def show(day: date, decision: Any) -> None:
-            status.update(f"{day:%Y-%m-%d}  {decision.state}")
+            status.update(f"{day:%Y-%m-%d}  {decision.state.value}")
             if decision.action != "none":
-                console.print(f"{day:%Y-%m-%d}  {decision.state:<10} {decision.action:<8} {decision.reason}")
+                console.print(f"{day:%Y-%m-%d}  {decision.state.value:<10} {decision.action:<8} {decision.reason}")
 
         year = play(history, start.date(), end.date(), trees=trees, progress=show)
         changed = start.date() + timedelta(days=36)

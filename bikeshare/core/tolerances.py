@@ -24,6 +24,9 @@ class ValidationPolicy:
             found after six days and not earlier: neither humidity nor entropy tells it apart before.
         min_weather_run_hours: The same for the other weather classes; the longest in the record is 32 h.
         run_slack: Factor on the longest run seen in history; it replaces the minimum when it is longer.
+        clock_match: Correlation with the shifted usual day that makes a clock error; 0.85 as measured.
+        clock_gain: ... and by how much it must exceed the unshifted one; 0.30: the largest gain of an ordinary day in
+            2012 is 0.27 (24 December).
         max_null_share: Largest share of missing values per column; rows with a hole are dropped.
         max_future_hours: How far a timestamp may lie after `now`.
         max_past_days: How far a timestamp may lie before the newest accepted hour; older is a wrong clock.
@@ -42,6 +45,8 @@ class ValidationPolicy:
     min_clear_run_hours: int = 144
     min_weather_run_hours: int = 36
     run_slack: float = 1.0
+    clock_match: float = 0.85
+    clock_gain: float = 0.30
     max_null_share: float = 0.10
     max_future_hours: int = 1
     max_past_days: int = 3660

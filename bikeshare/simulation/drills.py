@@ -154,7 +154,7 @@ def _bad_feed(report: Report, bench: Bench, scenario: Callable[[datetime, dateti
         report.expect(
             f"retraining is on hold at the latest two days after {label}",
             any(d.state == "bad_data" for d in during[:2]),
-            [(d.state, d.action) for d in during],
+            [(d.state.value, d.action) for d in during],
         )
         report.expect(
             "the reason names what is wrong",
@@ -198,7 +198,7 @@ def clock_shift(report: Report, bench: Bench) -> None:
         report.expect(
             "noticed within four days (labels are a day late)",
             bool(loud) and loud[0] <= 4,
-            [(d.state, d.action) for d in during],
+            [(d.state.value, d.action) for d in during],
         )
         report.expect("nothing was trained on shifted counts", len(play.runs._runs) == 1, sorted(play.runs._runs))
         report.expect("the Champion is the same", play.ports.registry.version_of("champion") == champion, champion)

@@ -31,6 +31,7 @@ from bikeshare.steps.ingest import process_new
 from bikeshare.steps.landing import land
 from bikeshare.steps.outcome import Outcome, Result, write_outcome
 from bikeshare.steps.package import package
+from bikeshare.steps.request_run import request_run
 from bikeshare.steps.rollout import move_aliases
 from bikeshare.steps.snapshot import build_snapshot
 from bikeshare.steps.train import request_of, train_challenger
@@ -179,7 +180,7 @@ class Rehearsal:
         self._landed_until = self.world.feed["timestamp"].iloc[0].date()
         now = datetime.combine(self.start, time()) + LABEL_DELAY
         self.deliver(self.start, now)
-        self.runs.submit({"now": now.isoformat()}, run_key="first", reason="manual")
+        request_run(self.ports, run_key="first", reason="manual", arguments={}, now=now)
         if self.ports.registry.version_of("champion") is None:
             raise NotFound(f"the first training left no champion: {self.ports.store.get('runs/first/outcome.json')!r}")
         return self

@@ -194,7 +194,7 @@ def to_markdown(year: Replayed, changes: Sequence[Replayed]) -> str:
         "| day | state | decision | reason |",
         "| --- | --- | --- | --- |",
     ]
-    lines += [f"| {day} | {d.state} | {d.action} | {d.reason} |" for day, d in loud]
+    lines += [f"| {day} | {d.state.value} | {d.action} | {d.reason} |" for day, d in loud]
     if changes:
         lines += [
             "",

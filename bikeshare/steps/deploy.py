@@ -9,6 +9,7 @@ from typing import Any
 
 from bikeshare.core.alerts import Alert
 from bikeshare.core.promotion import Promotion
+from bikeshare.core.rollout import DEFAULT_ROLLOUT, RolloutPolicy
 from bikeshare.errors import RolloutRefused, TemporaryError
 from bikeshare.ports import Ports
 from bikeshare.steps import rollout, verify
@@ -45,7 +46,7 @@ class DeployRequest:
 
 def deploy(
     ports: Ports, request: DeployRequest, *, load: Callable[[Path], Any], pack: Pack, connect: rollout.Connect,
-    progress: Progress = quiet,
+    policy: RolloutPolicy = DEFAULT_ROLLOUT, progress: Progress = quiet,
     roll_out: Callable[..., Any] = rollout.roll_out, verify_live: Callable[..., Any] = verify.verify_live,
 ) -> Outcome:
     """Deploy, or leave everything as it was.
@@ -58,6 +59,7 @@ def deploy(
         load: Loads the artifact directory and checks its hash.
         pack: Makes the packaged file.
         connect: Makes a client of a predictor's URL.
+        policy: What canary and live API must show.
         progress: Called with one line per stage.
         roll_out: Canary, checks, switch.
         verify_live: Tests the live API end to end.
@@ -76,12 +78,14 @@ def deploy(
     progress(f"rolling version {version} out")
     with ThreadPoolExecutor(max_workers=1) as background:  # a registry's first call costs seconds, a canary's start too
         recorded = background.submit(_record, ports, version, promotion, described)
-        rolled = roll_out(ports, version, artifact.forecaster, request.now, connect=connect)
+        rolled = roll_out(ports, version, artifact.forecaster, request.now, connect=connect, policy=policy)
     recorded.result()
     champion = rolled.previous
     if rolled.accepted:
         progress("testing the live API")
-        rolled = verify_live(ports, version, artifact.forecaster, request.now, url=request.url, connect=connect)
+        rolled = verify_live(
+            ports, version, artifact.forecaster, request.now, url=request.url, connect=connect, policy=policy
+        )
     if not rolled.accepted:
         registry.tag(version, {"status": "rejected"})
         if registry.version_of("challenger") == version:

@@ -6,13 +6,14 @@ manifest says so, and a refused day leaves `raw/` only after its copy, its reaso
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import pandas as pd
 
 from bikeshare.core.limits import ValidationLimits, extend_limits, learn_limits
 from bikeshare.core.observations import read_parquet
+from bikeshare.core.rhythm import RHYTHM_DAYS, Rhythm, check_clock, learn_rhythm
 from bikeshare.core.schema import check_schema
 from bikeshare.core.validation import ValidationPolicy, refuse_schema, usable, validate_values
 from bikeshare.core.verdicts import Failure, Verdict, verdict
@@ -105,6 +106,7 @@ def process_new(
     if not waiting:
         return IngestResult((), (), {}, 0, "no new day has landed")
     limits = load_limits(records)
+    rhythm = load_rhythm(records, waiting[0].day)
     held = quarantined_days(store)
     accepted: list[date] = []
     refused: list[date] = []
@@ -112,7 +114,7 @@ def process_new(
     verdicts: dict[date, Verdict] = {}
     rows = 0
     for offset in range(0, len(waiting), CHUNK_DAYS):
-        judged, limits = _judge_chunk(store, waiting[offset : offset + CHUNK_DAYS], limits, now, policy)
+        judged, limits = _judge_chunk(store, waiting[offset : offset + CHUNK_DAYS], limits, rhythm, now, policy)
         good = [item for item in judged if item.frame is not None]
         rows += _accept(records, good)
         for item in good:
@@ -137,13 +139,13 @@ def process_new(
 
 
 def judge(data: bytes, day: date, limits: ValidationLimits, now: datetime, policy: ValidationPolicy,
-          ) -> tuple[pd.DataFrame | None, Verdict]:
+          rhythm: Rhythm | None = None) -> tuple[pd.DataFrame | None, Verdict]:
     """The usable rows of a landed object and the verdict; unreadable bytes are a verdict, not an exception."""
     try:
         raw = read_parquet(data)
     except DataError as error:
         return None, _unreadable(day, error)
-    return _judge_frame(raw, day, limits, now, policy, check_schema(raw))
+    return _judge_frame(raw, day, limits, rhythm, now, policy, check_schema(raw))
 
 
 def release(
@@ -175,7 +177,7 @@ def release(
         data = store.get(quarantine_key(day))
     except NotFound as error:
         raise NotFound(f"{day} is not in quarantine: see `bikeshare data quarantine list`") from error
-    frame, judged = judge(data, day, load_limits(records), now, policy)
+    frame, judged = judge(data, day, load_limits(records), now, policy, load_rhythm(records, day))
     if frame is None and force and not set(judged.rules) & HARD_RULES:
         frame = usable(read_parquet(data))
     if frame is None:
@@ -196,8 +198,15 @@ def load_limits(records: Records) -> ValidationLimits:
     return learn_limits(records.observations())
 
 
+def load_rhythm(records: Records, day: date) -> Rhythm | None:
+    """The usual day before `day`, from accepted history; None while there is too little of it (a first backfill)."""
+    end = datetime.combine(day, time())
+    return learn_rhythm(records.observations(end - timedelta(days=RHYTHM_DAYS), end))
+
+
 def _judge_chunk(
-    store: ObjectStore, batches: Sequence[Batch], limits: ValidationLimits, now: datetime, policy: ValidationPolicy
+    store: ObjectStore, batches: Sequence[Batch], limits: ValidationLimits, rhythm: Rhythm | None, now: datetime,
+    policy: ValidationPolicy,
 ) -> tuple[list[_Judged], ValidationLimits]:
     read: list[tuple[Batch, bytes, pd.DataFrame | DataError]] = []
     for batch in batches:
@@ -218,7 +227,7 @@ def _judge_chunk(
             judged.append(_Judged(batch, data, None, _unreadable(batch.day, content)))
             continue
         failures = [] if clean else check_schema(content)
-        frame, outcome = _judge_frame(content, batch.day, limits, now, policy, failures)
+        frame, outcome = _judge_frame(content, batch.day, limits, rhythm, now, policy, failures)
         if frame is not None:
             limits = extend_limits(limits, frame)
         judged.append(_Judged(batch, data, frame, outcome))
@@ -226,12 +235,15 @@ def _judge_chunk(
 
 
 def _judge_frame(
-    raw: pd.DataFrame, day: date, limits: ValidationLimits, now: datetime, policy: ValidationPolicy,
-    schema_failures: Sequence[Failure],
+    raw: pd.DataFrame, day: date, limits: ValidationLimits, rhythm: Rhythm | None, now: datetime,
+    policy: ValidationPolicy, schema_failures: Sequence[Failure],
 ) -> tuple[pd.DataFrame | None, Verdict]:
     if schema_failures:
         return None, refuse_schema(raw, schema_failures, limits, policy)
     judged = validate_values(raw, limits, now, policy, day=day)
+    wrong_clock = check_clock(raw, rhythm, policy) if judged.passed else None
+    if wrong_clock is not None:
+        judged = verdict(judged.rows, [wrong_clock])
     return (usable(raw), judged) if judged.passed else (None, judged)
 
 

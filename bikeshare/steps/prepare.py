@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 import pandas as pd
 
 from bikeshare.core.observations import data_hash
+from bikeshare.core.tolerances import ValidationPolicy
 from bikeshare.errors import BatchRejected, DataError
 from bikeshare.ports import Ports
 from bikeshare.steps.doorstep import Progress, quiet
@@ -44,6 +45,7 @@ def prepare(
     wall_now: datetime,
     window_start: datetime | None = None,
     window_end: datetime | None = None,
+    policy: ValidationPolicy | None = None,
     progress: Progress = quiet,
 ) -> Prepared:
     """Take the lease, judge landed days and collect the labelled observations.
@@ -57,6 +59,7 @@ def prepare(
         wall_now: Wall clock, for the lease.
         window_start: First hour to use; None: the oldest.
         window_end: First hour not to use; None: the newest label.
+        policy: How landed days are judged; None: the defaults.
         progress: Called with one line per stage.
 
     Raises:
@@ -67,7 +70,7 @@ def prepare(
     ports.rollouts.serving_version()
     take_lease(ports.records, ports.runs, run_key, wall_now)
     progress("judging landed days")
-    ingested = process_new(ports.store, ports.records, ports.notifier, now)
+    ingested = process_new(ports.store, ports.records, ports.notifier, now, policy)
     refused = ingested.quarantined_days
     recent = [day for day in refused if now.date() - day <= RECENT]
     if recent:

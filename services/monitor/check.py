@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from bikeshare.core.digest import retired_version
-from bikeshare.core.drift import DriftPolicy
 from bikeshare.core.retraining import Decision, History, decide
 from bikeshare.errors import TemporaryError
 from bikeshare.ports import Ports
@@ -73,7 +72,7 @@ def _look(
     reference = None if version is None else load_reference(ports.registry, ports.store, version)
     return gather(
         ports, reference, ledger, ingested, now, check_day=check_day, lag_hours=lag_hours,
-        new_predictions=new_predictions, retired=retired_version(past.memory, version), drift=DriftPolicy(),
+        new_predictions=new_predictions, retired=retired_version(past.memory, version), drift=settings.drift,
         validation=settings.validation,
     ), reference
 

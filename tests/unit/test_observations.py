@@ -159,7 +159,8 @@ def test_the_data_hash_sees_every_value_and_nothing_else(history: pd.DataFrame) 
     rows = history.iloc[:48].reset_index(drop=True)
     base = data_hash(rows)
     assert data_hash(conform(read_parquet(to_parquet(rows)))) == base
-    for column, value in (("demand", 999), ("temp_c", 0.5), ("weather", "clear"), ("is_holiday", True), ("casual", 7.0)):
+    changes = (("demand", 999), ("temp_c", 0.5), ("weather", "clear"), ("is_holiday", True), ("casual", 7.0))
+    for column, value in changes:
         changed = rows.copy()
         changed.loc[5, column] = value
         assert data_hash(changed) != base, column
