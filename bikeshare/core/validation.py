@@ -99,7 +99,8 @@ def validate_inputs(
         limits: Of the training window, from the artifact's profile.
         now: Naive local time of the judgement.
         policy: Tolerances that are not learned.
-        complete: Whether clients are expected to ask for every hour, so that absent ones are a fault.
+        complete: Whether clients are expected to ask for every hour, so that absent ones are a fault. Hours after
+            `now` are not missed yet: forecasts reach ahead by different lengths.
     """
     policy = policy or ValidationPolicy()
     if frame.empty:
@@ -110,6 +111,7 @@ def validate_inputs(
     failures: Sequence[Failure] = rules.nulls(recent, policy)
     whole = hours.dropna().reset_index(drop=True)
     window = recent.dropna().reset_index(drop=True)
+    due = _due(whole, now)
     if not window.empty:
         seen = _going_on(limits, whole[whole["timestamp"] < window["timestamp"].iloc[0]])
         latest = now + timedelta(hours=policy.forecast_hours)
@@ -117,11 +119,17 @@ def validate_inputs(
         failures = [
             *failures,
             *rules.times(window, limits, latest, policy, None),
-            *(rules.completeness(window, policy) if complete else ()),
+            *(rules.completeness(due, policy) if complete and not due.empty else ()),
             *judged,
             *(failure for failure in rules.physical(window) if failure.column not in {f.column for f in judged}),
         ]
     return verdict(len(frame), list(failures), dropped=len(hours) - len(whole))
+
+
+def _due(hours: pd.DataFrame, now: datetime) -> pd.DataFrame:
+    """The 24 hours that end with the newest one that is not in the future."""
+    past = hours[hours["timestamp"] <= now]
+    return past if past.empty else past[past["timestamp"] > past["timestamp"].iloc[-1] - timedelta(hours=24)]
 
 
 def _going_on(limits: ValidationLimits, before: pd.DataFrame) -> ValidationLimits:

@@ -176,10 +176,6 @@ def _scores(records: Records, first: date, last: date, retired: str | None) -> t
     return score_days(labelled.reset_index(drop=True))
 
 
-AHEAD = timedelta(hours=24)
-"""Inputs of hours further ahead are not judged yet: few are asked for so early, and they are asked for again."""
-
-
 def _data_problems(
     ports: Ports, reference: Reference | None, ledger: Ledger, ingested: IngestResult, now: datetime,
     new_predictions: int, policy: ValidationPolicy,
@@ -188,9 +184,8 @@ def _data_problems(
     problems: list[Finding] = []
     spoiled: tuple[date, ...] = ()
     inputs = ledger.inputs()
-    inputs = inputs[inputs["timestamp"] < now + AHEAD].reset_index(drop=True)
     if reference is not None and new_predictions and len(inputs):
-        verdict = validate_inputs(inputs, reference.limits, now, policy, complete=_usually_complete(inputs))
+        verdict = validate_inputs(inputs, reference.limits, now, policy, complete=_usually_complete(inputs, now))
         problems += [_finding(failure.rule, f"Served inputs: {failure.detail}") for failure in verdict.failures]
         if verdict.failures:
             newest = inputs["timestamp"].iloc[-1]
@@ -205,9 +200,9 @@ def _data_problems(
     return tuple(problems), spoiled
 
 
-def _usually_complete(inputs: pd.DataFrame) -> bool:
-    """Whether clients asked for nearly every hour of the two days before the newest 24 hours."""
-    newest = inputs["timestamp"].iloc[-1]
+def _usually_complete(inputs: pd.DataFrame, now: datetime) -> bool:
+    """Whether clients asked for nearly every hour of the two days before the newest 24 hours that are not ahead."""
+    newest = min(inputs["timestamp"].iloc[-1], pd.Timestamp(now))
     before = inputs["timestamp"][inputs["timestamp"] <= newest - pd.Timedelta(hours=24)]
     return int((before > newest - pd.Timedelta(hours=72)).sum()) >= 42
 

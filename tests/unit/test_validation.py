@@ -328,3 +328,22 @@ def test_served_inputs_may_lie_ahead_as_far_as_a_forecast(history: pd.DataFrame,
 def test_no_served_inputs_are_a_failure_not_silence(limits: ValidationLimits) -> None:
     nothing = pd.DataFrame({"timestamp": [], "temp_c": []})
     assert validate_inputs(nothing, limits, NOW).rules == ("empty",)
+
+
+def test_hours_ahead_are_not_missed_yet(history: pd.DataFrame) -> None:
+    now = datetime(2012, 5, 9, 6)
+    limits = learn_limits(history[history["timestamp"] < datetime(2012, 5, 1)])
+    week = history[history["timestamp"].between(datetime(2012, 5, 2), datetime(2012, 5, 9, 23))]
+    lonely = history[history["timestamp"] == datetime(2012, 5, 11, 5)]
+    asked = pd.concat([week, lonely], ignore_index=True)
+    gap = asked[~asked["timestamp"].between(datetime(2012, 5, 8, 12), datetime(2012, 5, 8, 20))]
+
+    assert validate_inputs(asked, limits, now).passed
+    assert validate_inputs(gap, limits, now).rules == ("completeness",)
+
+
+def test_a_first_forecast_of_tomorrow_misses_nothing(history: pd.DataFrame) -> None:
+    limits = learn_limits(history[history["timestamp"] < datetime(2012, 5, 1)])
+    tomorrow = history[history["timestamp"].between(datetime(2012, 5, 10), datetime(2012, 5, 10, 5))]
+
+    assert validate_inputs(tomorrow, limits, datetime(2012, 5, 9, 6)).passed
