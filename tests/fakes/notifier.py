@@ -26,6 +26,7 @@ class MemoryNotifier:
         if self.away:
             self.outbox.append(alert)
             return Receipt(False, "away; kept in the outbox", thread)
+        self.deliver_pending()
         return Receipt(True, "sent", self._carry(alert))
 
     def deliver_pending(self) -> int:

@@ -1,6 +1,8 @@
 """What was already said: de-duplication, threads and the outbox, kept in the records so that every process agrees."""
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -31,7 +33,10 @@ class AlertBook:
         self._deliver = deliver
 
     def send(self, alert: Alert) -> Receipt:
-        """Deliver unless the same key was sent within 24 h; keep what cannot be delivered for the next call."""
+        """Deliver unless the same key was sent within 24 h; keep what cannot be delivered for the next call.
+
+        What waits goes first, so that people read things in the order in which they happened.
+        """
         document, _ = self._records.load_state(STATE)
         earlier = document.get("sent", {}).get(alert.key)
         thread = _thread(document, alert.incident)
@@ -40,6 +45,9 @@ class AlertBook:
         if any(item["key"] == alert.key for item in document.get("outbox", ())):
             return Receipt(False, "the same alert waits in the outbox", thread)
         try:
+            if document.get("outbox"):
+                deque(self._drain(), maxlen=0)
+                thread = _thread(self._records.load_state(STATE)[0], alert.incident)
             thread = self._deliver(alert, thread) or thread
         except Undelivered as problem:
             self._change(lambda old: {**old, "outbox": [*old.get("outbox", ()), to_document(alert)]})
@@ -49,18 +57,21 @@ class AlertBook:
 
     def deliver_pending(self) -> int:
         """Send what waits in the outbox, oldest first; stop at the first refusal. Returns how many went out."""
-        document, _ = self._records.load_state(STATE)
         done = 0
+        with suppress(Undelivered):
+            for _ in self._drain():
+                done += 1
+        return done
+
+    def _drain(self) -> Iterator[Alert]:
+        """Each alert of the outbox once it is out; raises Undelivered at the first that is not taken."""
+        document, _ = self._records.load_state(STATE)
         for item in document.get("outbox", ()):
             alert = from_document(item)
             current, _ = self._records.load_state(STATE)
-            try:
-                thread = self._deliver(alert, _thread(current, alert.incident))
-            except Undelivered:
-                break
+            thread = self._deliver(alert, _thread(current, alert.incident))
             self._change(partial(_noted, alert=alert, thread=thread))
-            done += 1
-        return done
+            yield alert
 
     def waiting(self) -> int:
         """Alerts in the outbox."""
