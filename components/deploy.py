@@ -33,5 +33,6 @@ def deploy(
     connect = partial(HttpApi, api_key=settings.api_key.get_secret_value())
     with noting_failure(ports.store, run):
         return deploy_version(
-        ports, request, load=load_artifact, pack=pack, connect=connect, policy=settings.rollout_checks, progress=say
-    ).version
+            ports, request, load=load_artifact, pack=pack, connect=connect, policy=settings.rollout_checks,
+            progress=say,
+        ).version

@@ -47,7 +47,9 @@ class GatePolicy:
         bias_rows: Four weeks.
         widest_bias: The limit never grows beyond this.
         max_backtest_ratio: WAPE over the Champion's own backtest WAPE, used when no fair paired rows exist.
-        max_row_ms: CPU milliseconds of one row in the serving path, median.
+        max_row_ms: CPU milliseconds of one row in the serving path.
+        max_row_ratio: A version over `max_row_ms` still passes if it costs at most this many times the Champion's row,
+            timed in turns in the same minute: a busy machine is not a slow model.
         max_artifact_mb: Size of the artifact directory, compressed as shipped, in 10^6 bytes.
         bootstrap_rounds: Resamples of the paired block bootstrap.
         confidence: Two-sided confidence of its interval.
@@ -72,6 +74,7 @@ class GatePolicy:
     widest_bias: float = 0.25
     max_backtest_ratio: float = 1.25
     max_row_ms: float = 1.0
+    max_row_ratio: float = 1.25
     max_artifact_mb: float = 15.0
     bootstrap_rounds: int = 1000
     confidence: float = 0.95
@@ -189,6 +192,7 @@ def decide_promotion(
     champion_backtest_wape: float | None = None,
     artifact_mb: float | None = None,
     row_ms: float | None = None,
+    champion_row_ms: float | None = None,
     paired: PairedDifference | None = None,
     plan_reason: str = "",
 ) -> Promotion:
@@ -201,7 +205,8 @@ def decide_promotion(
         policy: Limits.
         champion_backtest_wape: The Champion's backtest, judged only when `champion` is None.
         artifact_mb: Size of the shipped artifact, 10^6 bytes.
-        row_ms: Median CPU milliseconds of one row in the serving path.
+        row_ms: CPU milliseconds of one row in the serving path.
+        champion_row_ms: The Champion's, timed in turns with `row_ms`; None when there is none.
         paired: Bootstrap of the difference; informative.
         plan_reason: Why these rows judge; repeated in the reason.
     """
@@ -230,8 +235,7 @@ def decide_promotion(
         checks.append(Check("size", artifact_mb <= policy.max_artifact_mb, artifact_mb, policy.max_artifact_mb,
                             f"{artifact_mb:.1f} MB"))
     if row_ms is not None:
-        checks.append(Check("latency", row_ms <= policy.max_row_ms, row_ms, policy.max_row_ms,
-                            f"{row_ms:.3f} ms of CPU per row"))
+        checks.append(_latency_check(row_ms, champion_row_ms, policy))
     if paired is not None:
         checks.append(Check(
             "bootstrap", True, paired.difference, 0.0,
@@ -295,6 +299,14 @@ def _ratio_check(name: str, mae: float, reference: float, limit: float, against:
     ratio = _ratio(mae, reference)
     detail = f"MAE {mae:.1f} against {reference:.1f} of the {against}, {rows} rows"
     return Check(name, ratio <= limit, ratio, limit, detail)
+
+
+def _latency_check(row_ms: float, champion_row_ms: float | None, policy: GatePolicy) -> Check:
+    limit, against = policy.max_row_ms, ""
+    if champion_row_ms is not None:
+        limit = max(limit, champion_row_ms * policy.max_row_ratio)
+        against = f", {champion_row_ms:.3f} ms of the champion"
+    return Check("latency", row_ms <= limit, row_ms, limit, f"{row_ms:.3f} ms of CPU per row{against}")
 
 
 def _slice_checks(

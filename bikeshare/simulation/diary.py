@@ -65,13 +65,10 @@ def read_diary(records: Records, reality: pd.DataFrame, first: Forecaster, start
         end: Day after the last one.
     """
     begin, until = datetime.combine(start, time()), datetime.combine(end, time())
-    served = pd.concat(
-        [
-            pd.DataFrame({"timestamp": [], "demand": [], "model_version": []}),
-            *records.iter_predictions(begin, until, columns=["timestamp", "demand", "model_version", "predicted_at"]),
-        ],
-        ignore_index=True,
-    ).sort_values("predicted_at")
+    columns = ["timestamp", "demand", "model_version", "predicted_at"]
+    frames = list(records.iter_predictions(begin, until, columns=columns))
+    served = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    served = served.sort_values("predicted_at")
     served = served.drop_duplicates("timestamp", keep="last").rename(columns={"demand": "served"})
     truth = reality[(reality["timestamp"] >= begin) & (reality["timestamp"] < until)]
     hours = truth.merge(served[["timestamp", "served", "model_version"]], on="timestamp", how="inner")

@@ -26,7 +26,8 @@ def judge(evaluation: Evaluation, policy: GatePolicy) -> Promotion:
     return decide_promotion(
         evaluation.challenger, evaluation.champion, evaluation.naive, policy=policy,
         champion_backtest_wape=evaluation.champion_backtest_wape, artifact_mb=evaluation.artifact_mb,
-        row_ms=evaluation.row_ms, paired=evaluation.paired, plan_reason=evaluation.plan_reason,
+        row_ms=evaluation.row_ms, champion_row_ms=evaluation.champion_row_ms, paired=evaluation.paired,
+        plan_reason=evaluation.plan_reason,
     )
 
 

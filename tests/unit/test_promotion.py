@@ -133,6 +133,12 @@ def test_size_and_latency_have_budgets() -> None:
     assert failed(decide(contender(30), artifact_mb=1, row_ms=1.1)) == ["latency"]
 
 
+def test_a_busy_machine_is_not_a_slow_model() -> None:
+    assert decide(contender(30), row_ms=2.4, champion_row_ms=2.0).accepted
+    assert failed(decide(contender(30), row_ms=2.6, champion_row_ms=2.0)) == ["latency"]
+    assert decide(contender(30), row_ms=0.9, champion_row_ms=0.3).accepted
+
+
 def test_without_paired_rows_the_champions_backtest_stands_for_it() -> None:
     good = decide(contender(30), champion_backtest_wape=0.13)
     bad = decide(contender(30), champion_backtest_wape=0.11)
