@@ -123,13 +123,12 @@ def _step(s: Situation) -> Situation:
 
 
 def _labels(s: Situation) -> Situation:
+    """Labels are back: say so to those who were told that they were late."""
     lag = s.evidence.labels_lag_hours
-    late = lag is not None and lag > s.policy.labels_late_hours
-    notices = s.notices
-    if s.memory.blind and not late and lag is not None:
-        notices = (*notices, Notice("recovered", f"recovered:labels:{s.now:%Y-%m-%d}", "labels_late",
-                                    "Ground truth arrives again"))
-    return replace(s, memory=replace(s.memory, blind=late), notices=notices)
+    if not s.memory.blind or lag is None or lag > s.policy.labels_late_hours:
+        return s
+    notice = Notice("recovered", f"recovered:labels:{s.now:%Y-%m-%d}", "labels_late", "Ground truth arrives again")
+    return replace(s, memory=replace(s.memory, blind=False), notices=(*s.notices, notice))
 
 
 def _check(s: Situation) -> Situation:

@@ -63,7 +63,7 @@ class Memory:
         problem_since: First moment of that spell.
         step_at: When a sudden step was seen, None once its hold is over.
         stepping: Whether the step was still over its limit when last measured: one step opens one hold.
-        blind: Whether labels were late.
+        blind: Whether people were told that labels are late.
         checks: Newest daily checks of this champion, oldest first.
         request: The newest retrain asked for.
         recovery: A promoted retrain whose effect is still to be judged.

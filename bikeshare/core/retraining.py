@@ -202,12 +202,13 @@ def _blind(s: Situation) -> Decision | None:
         )
     if lag is None or lag <= s.policy.labels_late_hours:
         return None
-    return _quiet(
+    decision = _quiet(
         s, State.WATCH, f"The newest label is {lag:.0f} h old (limit {s.policy.labels_late_hours} h): decay cannot be "
         "judged. Check that observations still land.", action="alert",
         notices=(Notice("labels_late", f"labels_late:{version}", "labels_late",
                         f"Ground truth is {lag:.0f} h old: the monitor is blind to decay"),),
     )
+    return replace(decision, memory=replace(decision.memory, blind=True))
 
 
 def _watch(s: Situation) -> Decision | None:

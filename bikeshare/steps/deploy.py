@@ -114,7 +114,7 @@ def _tell(ports: Ports, request: DeployRequest, promotion: Promotion, outcome: O
         kind="retrained", key=f"retrained:{request.version}", incident=request.incident or f"run:{request.run_key}",
         title=(f"Version {request.version} is the first champion" if outcome.previous is None
                else f"Version {request.version} replaced {outcome.previous} as champion")[:120],
-        reason=f"{request.reason}: {promotion.reason}", at=request.now,
+        reason=f"Requested because: {request.reason.rstrip('.')}. Gate: {promotion.reason}.", at=request.now,
         action=f"Version {request.version} passed the gate and the live checks and takes all traffic.",
         before_after=() if before is None or after is None else (
             ("WAPE, same unseen rows", f"{before:.1%}", f"{after:.1%}"),

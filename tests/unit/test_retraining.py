@@ -296,6 +296,15 @@ def test_errors_of_a_replaced_version_stay_with_it() -> None:
     assert back.memory.retired == "4"
 
 
+def test_labels_that_were_late_without_a_word_come_back_without_a_word() -> None:
+    held = look(evidence(labels_lag_hours=80, check_day=None, decay=(), data_problems=(BROKEN,)))
+    later = NOW + timedelta(hours=POLICY.hold_hours)
+    back = look(evidence(labels_lag_hours=30), held.memory, now=later)
+
+    assert [notice.kind for notice in held.notices] == ["held"]
+    assert [notice.title for notice in back.notices] == ["Data have been clean for 24 h; the hold is over"]
+
+
 def test_missing_labels_are_not_mistaken_for_health() -> None:
     late = look(evidence(labels_lag_hours=80, check_day=None, decay=()))
     fine = look(evidence(labels_lag_hours=54, check_day=None, decay=()))
