@@ -39,7 +39,8 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Pat
             [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
              "--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--artifacts-destination",
              str(folder / "artifacts"), "--serve-artifacts"],
-            cwd=folder, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            cwd=folder, stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             start_new_session=True,
         )
     url = f"http://127.0.0.1:{port}"
