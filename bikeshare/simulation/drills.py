@@ -363,7 +363,8 @@ def database_away(report: Report, bench: Bench) -> None:
         stage.predict_day(weather)
         stage.wait("the first day in the database", lambda: _logged(stage) == len(weather))
         os.kill(server.get_pid(), signal.SIGINT)  # fast shutdown: a smart one would wait for our connections
-        stage.wait("the database to be gone", lambda: not _answers(stage), seconds=60)
+        stage.wait("the database to be gone", lambda: not (home / "pg" / "postmaster.pid").exists(), seconds=60)
+        report.expect("the database is away", not _answers(stage), _logged(stage))
         codes = [_predict_status(stage, weather) for _ in range(5)]
         report.expect("every request is answered while the database is away", codes == [200] * 5, codes)
         server.ensure_postgres_running()
