@@ -16,7 +16,11 @@ _FIELDS = [field.name for field in fields(PredictionRow)]
 
 
 class MemoryRecords:
-    """`bikeshare.ports.Records` in dicts; set `away` to make every call raise Unavailable."""
+    """`bikeshare.ports.Records` in dicts; set `away` to make every call raise Unavailable.
+
+    A server's threads write predictions while a test reads them, so every reader takes its own copy first: `list` of a
+    dict's values is one step for the interpreter, a loop over them is not.
+    """
 
     def __init__(self) -> None:
         self.away = False
@@ -73,7 +77,7 @@ class MemoryRecords:
         unknown = [name for name in names if name not in _FIELDS]
         if unknown:
             raise DataError(f"predictions have no column {unknown[0]!r}")
-        rows = [row for row in self._predictions.values() if start <= getattr(row, by) < end]
+        rows = [row for row in list(self._predictions.values()) if start <= getattr(row, by) < end]
         for offset in range(0, len(rows), batch_rows):
             part = pd.DataFrame([asdict(row) for row in rows[offset : offset + batch_rows]])
             part["level_age_hours"] = part["level_age_hours"].astype("float64")
@@ -84,7 +88,7 @@ class MemoryRecords:
     def labelled(self, start: datetime, end: datetime, *, model_version: str | None = None) -> pd.DataFrame:
         self._answer()
         served: dict[datetime, list[PredictionRow]] = {}
-        for row in self._predictions.values():
+        for row in list(self._predictions.values()):
             if start <= row.timestamp < end and model_version in (None, row.model_version):
                 served.setdefault(row.timestamp, []).append(row)
         found = []
