@@ -323,6 +323,6 @@ def _summary(evidence: Evidence) -> str:
 
 
 __all__ = [
-    "ACTIONS", "GUARDS", "RULES", "TRIGGERS", "Action", "Decision", "Evidence", "Finding", "History", "Memory", "Notice", "RetrainingPolicy", "RunFact",
-    "State", "Trigger", "decide",
+    "ACTIONS", "GUARDS", "RULES", "TRIGGERS", "Action", "Decision", "Evidence", "Finding", "History", "Memory",
+    "Notice", "RetrainingPolicy", "RunFact", "State", "Trigger", "decide",
 ]
