@@ -58,7 +58,7 @@ def loss_without(trained: TrainedModel, history: pd.DataFrame) -> Callable[[list
     return rise
 
 
-@pytest.mark.parametrize(("group", "bikes_per_hour"), [("calendar", 30), ("weather", 8), ("demand history", 1)])
+@pytest.mark.parametrize(("group", "bikes_per_hour"), [("calendar", 50), ("weather", 20), ("demand history", 1)])
 def test_every_group_of_features_is_needed(
     group: str, bikes_per_hour: float, loss_without: Callable[[list[int]], float]
 ) -> None:
@@ -85,5 +85,5 @@ def test_a_frozen_model_grows_old_and_the_online_level_slows_it(
         rows = replayed[month == of]
         return float(score(rows["demand"], rows[column]).to_dict()["wape"])
 
-    assert wape("frozen", 6) > 1.8 * wape("prediction", 6)
+    assert wape("frozen", 6) > 2.4 * wape("prediction", 6)
     assert wape("frozen", 6) / wape("prediction", 6) > wape("frozen", 2) / wape("prediction", 2)
