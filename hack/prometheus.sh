@@ -12,19 +12,21 @@ missing() {
   done
 }
 
+download() {
+  apt-get -qq -o APT::Sandbox::User=root download prometheus prometheus-pushgateway
+}
+
 mkdir -p "$bin"
-exec 9>"$bin/.lock"
-flock 9
 if [ -n "$(missing)" ]; then
-  command -v apt-get >/dev/null || {
-    echo "$(missing | xargs): not found, and this is not Debian or Ubuntu: put them into $bin or on the PATH" >&2
+  if ! command -v apt-get >/dev/null; then
+    echo "$(missing | tr '\n' ' ')not found, and this is not Debian or Ubuntu: put them on the PATH or into $bin" >&2
     exit 1
-  }
+  fi
+  exec 9>"$bin/.lock"
+  flock 9
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
-  chmod 755 "$scratch"
   cd "$scratch"
-  download() { apt-get -qq -o APT::Sandbox::User=root download prometheus prometheus-pushgateway; }
   download 2>/dev/null || { apt-get -qq update && download; } >&2
   for package in ./*.deb; do dpkg-deb -x "$package" .; done
   for tool in $(missing); do install -m 755 "usr/bin/$tool" "$bin/$tool"; done

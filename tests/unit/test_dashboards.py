@@ -126,3 +126,16 @@ def test_a_panel_turns_red_where_its_alert_fires(name: str, title: str, alert: s
 
     assert last["color"] == "red"
     assert last["value"] == float(re.findall(r">=? ([0-9.]+)", expression)[0])
+
+
+@pytest.mark.parametrize(("title", "alert", "speed"), [
+    ("Good answers", "AvailabilityBurnFast", 14.4), ("Fast answers", "LatencyBurnFast", 14.4),
+])
+def test_an_objective_is_green_where_the_burn_alerts_say(title: str, alert: str, speed: float) -> None:
+    text = (ROOT / "charts" / "bikeshare" / "alerts" / f"{alert}.yaml").read_text(encoding="utf-8")
+    budget = float(re.findall(r"> (0\.[0-9]+)", text)[0]) / speed
+    (panel,) = [panel for panel in panels("service.json") if panel["title"] == title]
+
+    assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1] == {
+        "value": pytest.approx(1 - budget), "color": "green"}
+    assert f"{100 * (1 - budget):g} %" in panel["description"]
