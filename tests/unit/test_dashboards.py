@@ -103,6 +103,20 @@ def test_every_alert_can_be_reached_from_a_panel_and_every_link_leads_to_a_runbo
     assert sorted(linked) == NAMES
 
 
+def test_dashboards_and_panels_that_runbooks_name_exist() -> None:
+    titles = {panel["title"] for name in FILES for panel in panels(name)}
+    boards = {load(name)["title"].removeprefix("bikeshare / ") for name in FILES}
+    named = {
+        name
+        for page in (ROOT / "docs" / "runbooks").glob("*.md")
+        for text in re.findall(r"[Dd]ashboard [^;:.]*|panels? [^;:.]*", page.read_text(encoding="utf-8"))
+        for name in re.findall(r"\*([^*]+)\*", text)
+    }
+
+    assert len(named) > 12
+    assert named - titles - boards == set()
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_dashboards_lead_to_each_other(name: str) -> None:
     document = load(name)
