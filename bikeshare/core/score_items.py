@@ -113,7 +113,7 @@ ITEMS: tuple[Item, ...] = (
         f"{_UNIT}test_rollout.py::test_missing_or_unfinished_answers_fail",
     )),
     Item("monitoring-6", "Would we notice worse speed, latency, throughput or memory?", 1, (
-        _RULES, "tests/alerts/LatencyBurnFast.yaml",
+        _RULES, "tests/alerts/LatencyBurnFast.yaml", f"{_UNIT}test_promotion.py::test_size_and_latency_have_budgets",
         f"{_UNIT}test_rollout.py::test_latency_is_judged_by_its_95th_percentile",
         f"{_WHOLE}test_panels.py::test_every_query_of_every_panel_returns_data",
     )),
