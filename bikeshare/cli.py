@@ -23,6 +23,7 @@ TOPICS = {
     "serve": "Serve the champion with safe roll-outs (front, canary, supervisor).",
     "replay": "Replay a year on the virtual clock and count what the monitor did.",
     "drill": "Break something on purpose and check the reaction.",
+    "score": "Print the ML Test Score, each point tied to a test that exists.",
     "doctor": "Say what is missing on this machine and how to fix it.",
 }
 """Topic -> help line; the module is `bikeshare.commands.<topic>` with a Typer `app`."""

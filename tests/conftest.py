@@ -1,6 +1,7 @@
 """Shared by all tests: a home that is nobody's, and real history loaded once."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -33,3 +34,11 @@ def history() -> pd.DataFrame:
     from bikeshare.core.observations import load_uci
 
     return load_uci((ROOT / "data" / "hour.csv.gz").read_bytes())
+
+
+@pytest.fixture(scope="session")
+def prometheus_bin() -> Path:
+    """A folder with prometheus, promtool and prometheus-pushgateway, fetched once per machine."""
+    done = subprocess.run([ROOT / "hack" / "prometheus.sh"], capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())

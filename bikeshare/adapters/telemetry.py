@@ -49,8 +49,9 @@ _TABLE = (
     Metric("bikeshare_level_age_hours", "gauge", "Age of the newest demand in the level."),
     Metric("bikeshare_level", "gauge", "Online level in use.", ("forest",)),
     Metric("bikeshare_model_info", "gauge", "1 for the version this process serves.", ("version",)),
-    # pipeline, counted by the monitor when it learns how a run ended
+    # pipeline, written down by each run's exit task and published by the monitor
     Metric("bikeshare_pipeline_runs_total", "counter", "Ended runs by result.", ("result",)),
+    Metric("bikeshare_refused_in_a_row", "gauge", "Challengers the gate refused since the last promotion."),
     Metric("bikeshare_pipeline_last_success_timestamp_seconds", "gauge", "When a run last ended with a judged model, "
            "on the loop's clock."),
     # monitor
@@ -77,6 +78,7 @@ _TABLE = (
     Metric("bikeshare_decisions_total", "counter", "Decisions of the monitor.", ("action",)),
     Metric("bikeshare_retrain_requested_total", "counter", "Runs the monitor started.", ("reason",)),
     Metric("bikeshare_retrain_suppressed_total", "counter", "Retrains that a guard held back.", ("reason",)),
+    Metric("bikeshare_unhelpful_retrains", "gauge", "Retrains in a row that did not bring the error back."),
     Metric("bikeshare_champion_age_seconds", "gauge", "Age of the champion's newest training hour."),
     Metric("bikeshare_state", "gauge", "1 for the state the loop is in, 0 for the others.", ("state",)),
 )

@@ -8,7 +8,7 @@ help triggers for ever.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from bikeshare.core.digest import Situation, cooldown_until, digest
 from bikeshare.core.monitor_facts import Evidence, Finding, History, Notice, RetrainingPolicy, RunFact, RunState
@@ -16,6 +16,11 @@ from bikeshare.core.monitor_memory import Memory, Request, State
 
 Action = Literal["none", "alert", "hold", "retrain"]
 Trigger = Literal["drift", "age"]
+
+ACTIONS: tuple[Action, ...] = get_args(Action)
+TRIGGERS: tuple[Trigger, ...] = get_args(Trigger)
+GUARDS = ("active_run", "bad_data", "circuit_breaker", "cooldown", "daily_budget", "step", "weekly_budget")
+"""Short names of everything that can hold a trigger back (`Decision.suppressed`)."""
 
 
 @dataclass(frozen=True)
@@ -318,6 +323,6 @@ def _summary(evidence: Evidence) -> str:
 
 
 __all__ = [
-    "RULES", "Action", "Decision", "Evidence", "Finding", "History", "Memory", "Notice", "RetrainingPolicy", "RunFact",
-    "State", "Trigger", "decide",
+    "ACTIONS", "GUARDS", "RULES", "TRIGGERS", "Action", "Decision", "Evidence", "Finding", "History", "Memory",
+    "Notice", "RetrainingPolicy", "RunFact", "State", "Trigger", "decide",
 ]

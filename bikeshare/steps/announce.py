@@ -10,12 +10,14 @@ from typing import Any
 
 from bikeshare.core.alerts import Alert
 from bikeshare.core.messages import SURE
-from bikeshare.core.retraining import Decision, History, Notice, State
+from bikeshare.core.retraining import ACTIONS, GUARDS, TRIGGERS, Decision, History, Notice, State
 from bikeshare.core.sketches import raw_drift_share, season_drift
+from bikeshare.core.tally import RESULTS
 from bikeshare.errors import BikeshareError
 from bikeshare.ports import DecisionRecord, Ports
 from bikeshare.steps.evidence import Look, sketch_window, training_frame
 from bikeshare.steps.reference import Reference
+from bikeshare.steps.tally import note_end, take_news
 
 REPORTED = frozenset({"held", "step", "drift", "age", "escalated"})
 """Notices that deserve a report."""
@@ -33,7 +35,7 @@ COMMANDS = {
 }
 """What a person may run after reading, by kind of alert."""
 
-ACTIONS = {
+SAID = {
     "none": "Nothing was changed.",
     "alert": "Nothing was changed; a person should look.",
     "hold": "Retraining is on hold; the champion keeps serving.",
@@ -104,7 +106,7 @@ def to_alert(
     return Alert(
         kind=notice.kind, key=notice.key, incident=notice.incident, title=notice.title[:120],
         reason=notice.title if recovered else decision.reason,
-        action="Normal operation goes on." if recovered else ACTIONS[decision.action], at=now,
+        action="Normal operation goes on." if recovered else SAID[decision.action], at=now,
         moved=notice.moved, before_after=notice.before_after,
         links=tuple((label, target) for label, target in links if target),
         command=COMMANDS.get(notice.kind, ""),
@@ -128,14 +130,17 @@ def record(ports: Ports, look: Look, decision: Decision, now: datetime, report: 
 
 
 def count_ended_runs(ports: Ports, history: History, decision: Decision) -> None:
-    """Count every run once, when the monitor first sees that it has ended."""
-    news = set(decision.memory.settled) - set(history.memory.settled)
+    """Count every run once: those whose exit task wrote down the end, and ours that ended without one."""
+    ended = set(decision.memory.settled) - set(history.memory.settled)
     for run in history.runs:
-        if run.run_key not in news:
-            continue
-        ports.telemetry.add("bikeshare_pipeline_runs_total", result=run.state)
-        if run.state in ("promoted", "refused") and run.finished_at is not None:
-            ports.telemetry.set("bikeshare_pipeline_last_success_timestamp_seconds", run.finished_at.timestamp())
+        if run.run_key in ended:
+            note_end(ports.records, run.run_key, run.state, run.finished_at or run.started_at)
+    tally = take_news(ports.records)
+    for result in RESULTS:
+        ports.telemetry.add("bikeshare_pipeline_runs_total", tally.news.get(result, 0), result=result)
+    ports.telemetry.set("bikeshare_refused_in_a_row", tally.refused_in_a_row)
+    if tally.last_success is not None:
+        ports.telemetry.set("bikeshare_pipeline_last_success_timestamp_seconds", tally.last_success.timestamp())
 
 
 def publish(ports: Ports, look: Look, decision: Decision, *, wall_seconds: float, wall_now: float) -> None:
@@ -175,9 +180,13 @@ def publish(ports: Ports, look: Look, decision: Decision, *, wall_seconds: float
             put("bikeshare_drift_limit", score.limit, column=score.column, method=score.method)
     if look.scores:
         put("bikeshare_drift_columns_over_limit", float(len(season_drift(look.scores))))
-    ports.telemetry.add("bikeshare_decisions_total", action=decision.action)
-    if decision.action == "retrain" and decision.trigger:
-        ports.telemetry.add("bikeshare_retrain_requested_total", reason=decision.trigger)
-    if decision.suppressed:
-        ports.telemetry.add("bikeshare_retrain_suppressed_total", reason=decision.suppressed)
+    add = ports.telemetry.add
+    put("bikeshare_unhelpful_retrains", float(decision.memory.unhelpful))
+    for action in ACTIONS:  # every counter starts at zero, or its first increase would be invisible to `increase()`
+        add("bikeshare_decisions_total", float(decision.action == action), action=action)
+    for trigger in TRIGGERS:
+        asked = decision.action == "retrain" and decision.trigger == trigger
+        add("bikeshare_retrain_requested_total", float(asked), reason=trigger)
+    for guard in GUARDS:
+        add("bikeshare_retrain_suppressed_total", float(decision.suppressed == guard), reason=guard)
     ports.telemetry.flush()

@@ -1,4 +1,4 @@
-"""The exit task: runs whatever happened, gives the lease back, closes the intent and reports failures."""
+"""The exit task, run whatever happened: lease back, end counted, intent closed, failures reported."""
 
 from datetime import datetime
 
@@ -7,6 +7,7 @@ from bikeshare.errors import BatchRejected
 from bikeshare.ports import Ports
 from bikeshare.steps.lease import give_back_lease
 from bikeshare.steps.outcome import Outcome, read_outcome, write_outcome
+from bikeshare.steps.tally import note_end
 
 
 def finish(
@@ -33,6 +34,7 @@ def finish(
             why = "the engine reports success, but no task wrote an outcome: a branch was skipped"
         outcome = Outcome(run_key, "failed", why, now)
         write_outcome(ports.store, outcome)
+    note_end(ports.records, run_key, outcome.result, outcome.finished_at)
     if any(intent.run_key == run_key for intent in ports.records.intents()):
         ports.records.close_intent(run_key, outcome=outcome.result, finished_at=now)
     if outcome.result == "failed" and outcome.error != BatchRejected.__name__:  # that alert was sent with the verdict

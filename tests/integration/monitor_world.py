@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.monitor_world import reference_documents, serve
 from bikeshare.core.retraining import Decision
-from bikeshare.ports import Notifier, Ports
+from bikeshare.ports import Notifier, Ports, Telemetry
 from bikeshare.settings import Settings
 from bikeshare.steps.landing import land
 from bikeshare.steps.outcome import Outcome, write_outcome
@@ -31,7 +31,10 @@ TRAINING = ("2012-03-01", "2012-04-30")
 class MonitorWorld:
     """Fakes with state, a champion with a real profile, and days that pass."""
 
-    def __init__(self, folder: Path, history: pd.DataFrame, notifier: Notifier | None = None) -> None:
+    def __init__(
+        self, folder: Path, history: pd.DataFrame, notifier: Notifier | None = None, *,
+        telemetry: Telemetry | None = None, training: tuple[str, str] = TRAINING,
+    ) -> None:
         self.history = history
         self.folder = folder
         self.records, self.store, self.runs = MemoryRecords(), MemoryStore(), MemoryRuns()
@@ -41,11 +44,11 @@ class MonitorWorld:
         self.settings = Settings(home=folder)
         self.ports = Ports(
             self.clock, self.store, self.records, self.registry, self.runs, notifier or self.alerts, MemoryRollouts(),
-            self.reporter, self.telemetry,
+            self.reporter, telemetry or self.telemetry,
         )
-        training = history[(history["timestamp"] >= TRAINING[0]) & (history["timestamp"] < TRAINING[1])]
-        self.records.upsert_observations(training)
-        self.champion = self.register(reference_documents(training))
+        trained = history[(history["timestamp"] >= training[0]) & (history["timestamp"] < training[1])]
+        self.records.upsert_observations(trained)
+        self.champion = self.register(reference_documents(trained))
         self.registry.set_alias("champion", self.champion)
         self.today = START
         self.decisions: list[Decision] = []

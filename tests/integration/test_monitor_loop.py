@@ -11,9 +11,12 @@ import pandas as pd
 import pytest
 
 from bikeshare.adapters.alerts import SlackNotifier
-from bikeshare.core.retraining import State
+from bikeshare.core.retraining import ACTIONS, GUARDS, TRIGGERS, State
+from bikeshare.core.tally import RESULTS
 from bikeshare.errors import Conflict, DataError, Unavailable
+from bikeshare.steps.finish import finish as finish_run
 from bikeshare.steps.monitor_state import LEASE, STATE
+from bikeshare.steps.outcome import Outcome, write_outcome
 from tests.fakes.slack_server import SlackInbox
 from tests.integration.monitor_world import MonitorWorld
 
@@ -61,6 +64,35 @@ def test_every_look_leaves_numbers(world: MonitorWorld) -> None:
     assert world.telemetry.flushed == 12
 
 
+def test_runs_of_the_schedule_are_counted_although_the_monitor_did_not_start_them(world: MonitorWorld) -> None:
+    world.days(2)
+    for number in range(3):
+        finish_run(world.ports, run_key=f"daily-{number}", reason="schedule", incident="", state="SUCCEEDED",
+                   message="", now=world.clock.moment)
+        write_outcome(world.store, Outcome(f"nightly-{number}", "refused", "worse", world.clock.moment))
+        finish_run(world.ports, run_key=f"nightly-{number}", reason="schedule", incident="", state="SUCCEEDED",
+                   message="", now=world.clock.moment)
+        world.day()
+
+    value = world.telemetry.value
+    assert value("bikeshare_pipeline_runs_total", result="refused") == 3
+    assert value("bikeshare_pipeline_runs_total", result="failed") == 3
+    assert value("bikeshare_refused_in_a_row") == 3
+    assert value("bikeshare_pipeline_last_success_timestamp_seconds") == (
+        world.clock.moment - timedelta(days=1)).timestamp()
+
+
+def test_counters_exist_before_anything_happened(world: MonitorWorld) -> None:
+    world.day()
+    value = world.telemetry.value
+
+    assert {value("bikeshare_decisions_total", action=action) for action in ACTIONS} == {0, 1}
+    assert {value("bikeshare_retrain_suppressed_total", reason=guard) for guard in GUARDS} == {0}
+    assert {value("bikeshare_retrain_requested_total", reason=trigger) for trigger in TRIGGERS} == {0}
+    assert {value("bikeshare_pipeline_runs_total", result=result) for result in RESULTS} == {0}
+    assert value("bikeshare_refused_in_a_row") == value("bikeshare_unhelpful_retrains") == 0
+
+
 def test_decay_is_confirmed_retrained_and_found_cured(world: MonitorWorld) -> None:
     world.days(12)
     changed = world.today
@@ -100,6 +132,7 @@ def test_decay_is_confirmed_retrained_and_found_cured(world: MonitorWorld) -> No
     assert before > 2 * now
     assert len(world.submitted()) == 1
     assert world.telemetry.value("bikeshare_pipeline_runs_total", result="promoted") == 1
+    assert world.telemetry.value("bikeshare_pipeline_runs_total", result="refused") == 0
     assert world.telemetry.value("bikeshare_retrain_requested_total", reason="drift") == 1
     assert world.days(4)[-1].state is State.HEALTHY
 

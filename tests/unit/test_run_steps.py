@@ -21,6 +21,7 @@ from bikeshare.steps.lease import give_back_lease, take_lease
 from bikeshare.steps.outcome import Outcome, noting_failure, outcome_key, read_outcome, write_outcome
 from bikeshare.steps.package import read_package
 from bikeshare.steps.promote import promote_version
+from bikeshare.steps.tally import take_news
 from tests.fakes.clock import FixedClock
 from tests.fakes.notifier import MemoryNotifier
 from tests.fakes.records import MemoryRecords
@@ -130,6 +131,7 @@ def test_the_exit_task_closes_the_intent_and_adds_no_alert_to_a_known_end(ports:
     assert end(ports).result == result
     (intent,) = ports.records.intents()
     assert (intent.outcome, intent.finished_at) == (result, NOW)
+    assert take_news(ports.records).news == {result: 1}
     assert ports.records.acquire_lock("training", "other", WALL, 60)
     assert kinds(ports) == []
 
@@ -138,6 +140,7 @@ def test_success_without_an_outcome_is_a_failure(ports: Ports) -> None:
     ended = end(ports)
     assert ended.result == "failed"
     assert "branch was skipped" in ended.reason
+    assert take_news(ports.records).news == {"failed": 1}
     assert kinds(ports) == ["pipeline_failed"]
     assert read_outcome(ports.store, "k") == ended
 

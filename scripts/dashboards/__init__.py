@@ -1,0 +1,1 @@
+"""Grafana dashboards as code: `python -m scripts.dashboards` writes charts/bikeshare/dashboards/*.json."""
