@@ -1,0 +1,73 @@
+"""Health: is the service answering, is the log keeping up, is everything fresh, is the loop turning."""
+
+from datetime import datetime
+from html import escape
+
+import streamlit as st
+
+from bikeshare.core.health import HealthPolicy, Samples, Sign, Vitals, judge_health, overall, read_vitals
+from bikeshare.errors import BikeshareError
+from services.dashboard import frame
+from services.dashboard import world as data
+from services.dashboard.world import World
+
+HEADLINES = {
+    "ok": "All signs are within their limits", "warn": "Something needs a look", "bad": "Something is broken",
+    "unknown": "Nothing is known yet",
+}
+
+
+def show() -> None:
+    """The page."""
+    world = data.world()
+    frame.title("Health", "The service, its log, the freshness of what it knows, and the loop around it.")
+    if st.button("Look again", icon=":material/refresh:"):
+        data.forget()
+    signs = judge_health(_vitals(world), HealthPolicy(), world.settings.refresh_seconds)
+    status = overall(signs)
+    worst = [sign for sign in signs if sign.status in ("bad", "warn")]
+    todo = " ".join(sign.advice for sign in worst) or "Nothing to do."
+    st.html(
+        f'<div class="panel hero {status}"><h2>{HEADLINES[status]}</h2>'
+        f"<p><b>What to do.</b> {frame.prose(todo)}</p></div>"
+    )
+    for group in dict.fromkeys(sign.group for sign in signs):
+        rows = [_row(sign) for sign in signs if sign.group == group]
+        frame.panel(group, frame.table(("sign", "value", "", "what to do"), rows, numbers=(1,)))
+    st.caption("Latencies and counts are of one predictor process since it started.")
+
+
+def _row(sign: Sign) -> tuple[str, str, str, str]:
+    word = {"ok": "ok", "warn": "look", "bad": "broken", "unknown": "unknown"}[sign.status]
+    kind = "none" if sign.status == "unknown" else sign.status
+    return (
+        escape(sign.name), escape(sign.value), f'<span class="pill {kind}">{word}</span>', frame.prose(sign.advice)
+    )
+
+
+def _vitals(world: World) -> Vitals:
+    found: Samples = {}
+    ready: bool | None = None
+    problem = ""
+    try:
+        found = data.samples(world)
+        ready = world.ask("GET", "/-/state")["ready"]
+    except BikeshareError as error:
+        ready, problem = False, f"{error} Start it with `bikeshare serve`."
+    try:
+        now = world.clock.now()
+        newest = data.newest_decision(world)
+        latest = data.newest_label(world)
+        age = data.published(world).get("bikeshare_champion_age_seconds")
+        return read_vitals(
+            found, ready=ready, problem=problem, labels_lag_hours=_hours(now, latest),
+            monitor_age_hours=_hours(now, newest.decided_at if newest else None),
+            champion_age_days=None if age is None else age / 86_400,
+        )
+    except BikeshareError as error:
+        away = f"{problem} {error}".strip()
+        return read_vitals(found, ready=ready, problem=away)
+
+
+def _hours(now: datetime, moment: datetime | None) -> float | None:
+    return None if moment is None else max(0.0, (now - moment).total_seconds() / 3600)
