@@ -27,7 +27,9 @@ ADVICE: dict[State, Advice] = {
         "warn", "The forecast has decayed", "A guard holds the retrain back; the newest card names it and until when."
     ),
     State.RETRAINING: Advice("retrain", "A retrain is under way", "Nothing to do; the champion serves meanwhile."),
-    State.COOLDOWN: Advice("message", "The loop rests after a run", "Nothing to do; judging goes on, retraining waits."),
+    State.COOLDOWN: Advice(
+        "message", "The loop rests after a run", "Nothing to do; judging goes on, retraining waits."
+    ),
     State.ESCALATED: Advice(
         "bad", "Retraining does not help: a person is needed",
         "Look for a cause outside the model (feed, calendar, service area), or return to another version under Models.",

@@ -68,7 +68,7 @@ def compare(hours: pd.DataFrame, known: pd.DataFrame, first: Forecaster | None) 
             for moment, rows in ((datetime.combine(day, time()), rows) for day, rows in _by_day(hours))
         ]
         frozen = np.concatenate(answers)
-    naive = naive_forecasts(known, hours["timestamp"])[BAR] if len(hours) else []
+    naive = naive_forecasts(known, hours["timestamp"])[BAR] if len(hours) else np.empty(0)
     return Diary(hours.assign(frozen=frozen, naive=naive))
 
 

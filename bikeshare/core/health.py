@@ -131,9 +131,7 @@ def judge_health(v: Vitals, policy: HealthPolicy, refresh_seconds: float) -> lis
     error_share = None if not v.requests else (v.errors or 0.0) / v.requests
     degraded = None if not v.predicted_hours else (v.degraded_hours or 0.0) / v.predicted_hours
     return [
-        Sign("Service", "live API", {True: "ready", False: "not ready", None: "unknown"}[v.ready],
-             {True: "ok", False: "bad", None: "unknown"}[v.ready],
-             "" if v.ready else v.problem or "Start it: `bikeshare serve`."),
+        _answering(v),
         _sign("Service", "latency p50", v.p50, _time, None),
         _sign("Service", "latency p95", v.p95, _time, None),
         _sign("Service", "latency p99", v.p99, _time, policy.p99_seconds,
@@ -168,6 +166,14 @@ def overall(signs: Sequence[Sign]) -> Status:
     """The worst status; unknown counts only when nothing is known."""
     order: tuple[Status, ...] = ("bad", "warn", "ok")
     return next((status for status in order if any(sign.status == status for sign in signs)), "unknown")
+
+
+def _answering(v: Vitals) -> Sign:
+    if v.ready is None:
+        return Sign("Service", "live API", "unknown", "unknown")
+    if v.ready:
+        return Sign("Service", "live API", "ready", "ok")
+    return Sign("Service", "live API", "not ready", "bad", v.problem or "Start it: `bikeshare serve`.")
 
 
 def _sign(

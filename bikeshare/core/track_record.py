@@ -126,7 +126,8 @@ def hours_figure(hours: pd.DataFrame) -> Figure:
         ticks=[(position, f"{hour.day} {hour:%b}") for position, hour in enumerate(span) if hour.hour == 12],
         form=whole,
         lines=[
-            Line("actual", "truth", optional(on_grid["demand"])), Line("predicted", "ours", optional(on_grid["served"])),
+            Line("actual", "truth", optional(on_grid["demand"])),
+            Line("predicted", "ours", optional(on_grid["served"])),
         ],
         areas=[Area("80 %", "ours", optional(on_grid["lower_80"]), optional(on_grid["upper_80"]))],
         height=300,
@@ -159,9 +160,12 @@ def forecast_figure(predictions: Sequence[Mapping[str, Any]], what_if: Sequence[
 
 
 def usual_weeks(backtest: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Lowest and highest weekly WAPE of the champion's backtest, None without weeks."""
+    """WAPE of the middle eight tenths of the champion's backtested weeks, None without weeks."""
     weeks = [float(week["wape"]) for week in backtest.get("weeks", ()) if week.get("wape") is not None]
-    return (min(weeks), max(weeks)) if weeks else None
+    if not weeks:
+        return None
+    low, high = np.quantile(weeks, [0.1, 0.9])
+    return float(low), float(high)
 
 
 def optional(values: pd.Series) -> list[float | None]:

@@ -104,14 +104,14 @@ def from_csv(content: bytes) -> pd.DataFrame:
         raise DataError(f"the file has {len(frame)} rows: one per hour, 1 to {MAX_HOURS}")
     plan = frame[list(COLUMNS)].copy()
     for name in WEATHER_NUMBERS:
-        column = OBSERVATION[name]
+        low, high = _bounds(name)
         numbers = pd.to_numeric(plan[name], errors="coerce")
-        wrong = ~numbers.between(column.minimum, column.maximum)
+        wrong = ~numbers.between(low, high)
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise DataError(
-                f"row {row + 1}: {name} is {plan[name].iloc[row]!r}; allowed is {column.minimum:g} to "
-                f"{column.maximum:g} {column.unit}"
+                f"row {row + 1}: {name} is {plan[name].iloc[row]!r}; allowed is {low:g} to {high:g} "
+                f"{OBSERVATION[name].unit}"
             )
         plan[name] = numbers.astype("float64")
     wrong = ~plan["weather"].isin(WEATHER_CLASSES)
@@ -140,5 +140,12 @@ def request_body(plan: pd.DataFrame, start: datetime) -> dict[str, Any]:
 
 def _within(plan: pd.DataFrame) -> pd.DataFrame:
     for name in WEATHER_NUMBERS:
-        plan[name] = plan[name].astype("float64").clip(OBSERVATION[name].minimum, OBSERVATION[name].maximum)
+        plan[name] = plan[name].astype("float64").clip(*_bounds(name))
     return plan
+
+
+def _bounds(name: str) -> tuple[float, float]:
+    column = OBSERVATION[name]
+    if column.minimum is None or column.maximum is None:
+        raise AssertionError(f"the contract gives {name} no range")
+    return column.minimum, column.maximum

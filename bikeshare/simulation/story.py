@@ -1,5 +1,7 @@
 """The demo: the whole loop on real history, told in chapters from what the system really did."""
 
+import secrets
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -298,13 +300,18 @@ def show(console: Console, ending: Ending) -> None:
 
 
 def keep_running(stage: Stage) -> None:
-    """Leave the stage up for exploration until Ctrl-C."""
+    """Leave the stage up for exploration, with the dashboard, until Ctrl-C."""
+    key = secrets.token_urlsafe(6)
+    with stage.console.status("starting the dashboard …"):
+        stage.show_dashboard(key)
     stage.console.print(
-        f"\n  live API and page   {stage.settings.predictor_url}\n"
+        f"\n  [bold]dashboard           {stage.settings.dashboard_url}[/bold]   (key for a rollback: {key})\n"
+        f"  live API and page   {stage.settings.predictor_url}\n"
         f"  mock Slack inbox    {stage.inbox.url if stage.inbox else '(none)'}\n"
         f"  runs and models     MLFLOW_TRACKING_URI={stage.settings.tracking}\n"
         "  Ctrl-C ends everything."
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

@@ -44,20 +44,25 @@ def options(host: str, port: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def serve(settings: Settings, host: str, port: int) -> None:
     """Serve until SIGTERM or Ctrl-C."""
+    from streamlit.web import bootstrap
+
+    script = str(Path(__file__).with_name("app.py"))
+    chosen = options(host, port)
+    threading.Thread(target=_warm, args=(settings,), daemon=True).start()
+    bootstrap.load_config_options(flag_options=chosen)
+    bootstrap.run(script, False, [], chosen)
+
+
+def main() -> None:
+    """The door of the container."""
     settings = load_settings()
     parser = argparse.ArgumentParser(prog="python -m services.dashboard", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 in a container")
     parser.add_argument("--port", type=int, default=settings.dashboard_port)
     given = parser.parse_args()
-    from streamlit.web import bootstrap
-
-    script = str(Path(__file__).with_name("app.py"))
-    chosen = options(given.host, given.port)
-    threading.Thread(target=_warm, args=(settings,), daemon=True).start()
-    bootstrap.load_config_options(flag_options=chosen)
-    bootstrap.run(script, False, [], chosen)
+    serve(settings, given.host, given.port)
 
 
 def _warm(settings: Settings) -> None:

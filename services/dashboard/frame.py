@@ -32,9 +32,10 @@ def header(world: World) -> None:
     try:
         newest = data.newest_decision(world)
         advice = advise(newest.state if newest else None)
-        version = f"<span>champion <b>v{escape(newest.model_version)}</b></span>" if (
-            newest and newest.model_version) else ""
-        state = f'<span class="pill {advice.kind}">{escape(newest.state.replace("_", " ")) if newest else "no data"}</span>'
+        champion = newest.model_version if newest else None
+        version = f"<span>champion <b>v{escape(champion)}</b></span>" if champion else ""
+        word = newest.state.replace("_", " ") if newest else "no decision yet"
+        state = f'<span class="pill {advice.kind}">{escape(word)}</span>'
     except BikeshareError:
         state, version = '<span class="pill bad">records away</span>', ""
     now = world.clock.now()

@@ -6,7 +6,6 @@ from html import escape
 
 import streamlit as st
 
-from bikeshare.core.charts import Figure, share
 from bikeshare.core.drift_view import columns_now, finding_figure, raw_figure
 from bikeshare.ports import DecisionRecord
 from services.dashboard import frame
@@ -26,7 +25,10 @@ def show() -> None:
         now = world.clock.now()
         found = data.decisions(world, now - timedelta(days=span))
         if not found:
-            frame.nothing("The monitor has not looked", "Let it look: `bikeshare monitor run`, or play the demo: `make up`.")
+            frame.nothing(
+                "The monitor has not looked in this span",
+                "Let it look: `bikeshare monitor run`, or play the demo: `make up`.",
+            )
             return
         _judged(list(reversed(found)))
         _beside(list(reversed(found)), data.published(world))
@@ -47,8 +49,7 @@ def _judged(found: Sequence[DecisionRecord]) -> None:
 
 def _beside(found: Sequence[DecisionRecord], published: Mapping[str, float]) -> None:
     looks = [(record.decided_at, record.evidence) for record in found]
-    raw: Figure = raw_figure(looks)
-    frame.chart("Plain comparison with all of training: share of columns it calls drifted", raw, note=(
+    frame.chart("Plain comparison with all of training: share of columns it calls drifted", raw_figure(looks), note=(
         "Evidently's default rule (distance of 0.1 or more). On hourly bike demand it is nearly always high, because "
         "weather has seasons: it explains, it never decides."), empty="No look in this span compared columns.")
     rows = columns_now(published)
@@ -99,6 +100,3 @@ def _report_name(key: str) -> str:
         return key
     time, _, kind = parts[-2].partition("-")
     return f"{parts[-3].removeprefix('date=')} {time[:2]}:{time[2:]}, {kind.replace('_', ' ')}"
-
-
-__all__ = ["share", "show"]

@@ -16,6 +16,8 @@ HEADLINES = {
     "unknown": "Nothing is known yet",
 }
 
+WORDS = {"ok": "ok", "warn": "look", "bad": "broken", "unknown": "unknown"}
+
 
 def show() -> None:
     """The page."""
@@ -32,16 +34,17 @@ def show() -> None:
         f"<p><b>What to do.</b> {frame.prose(todo)}</p></div>"
     )
     for group in dict.fromkeys(sign.group for sign in signs):
-        rows = [_row(sign) for sign in signs if sign.group == group]
-        frame.panel(group, frame.table(("sign", "value", "", "what to do"), rows, numbers=(1,)))
+        tiles = "".join(_tile(sign) for sign in signs if sign.group == group)
+        frame.panel(group, f'<section class="facts signs">{tiles}</section>')
     st.caption("Latencies and counts are of one predictor process since it started.")
 
 
-def _row(sign: Sign) -> tuple[str, str, str, str]:
-    word = {"ok": "ok", "warn": "look", "bad": "broken", "unknown": "unknown"}[sign.status]
+def _tile(sign: Sign) -> str:
     kind = "none" if sign.status == "unknown" else sign.status
+    advice = f"<p>{frame.prose(sign.advice)}</p>" if sign.advice else ""
     return (
-        escape(sign.name), escape(sign.value), f'<span class="pill {kind}">{word}</span>', frame.prose(sign.advice)
+        f'<div class="fact sign {kind}"><b>{escape(sign.value)}</b><span>{escape(sign.name)}</span>'
+        f'<i class="pill">{WORDS[sign.status]}</i>{advice}</div>'
     )
 
 

@@ -35,7 +35,8 @@ def show() -> None:
                                           label_visibility="collapsed")]
         since = world.clock.now() - timedelta(days=span)
         found = data.decisions(world, since)
-        cards = merge_cards(decision_cards(found, _links), run_cards(world.store, data.intents(world, since), _model_link))
+        runs = run_cards(world.store, data.intents(world, since), _model_link)
+        cards = merge_cards(decision_cards(found, _links), runs)
         chart = st.container()
         _cards(cards)
         # Last, because the frozen model takes seconds the first time; what is known is on the screen meanwhile.

@@ -38,10 +38,10 @@ def _overview(known: Sequence[ModelVersion]) -> str:
     rows = []
     for item in known:
         word, kind = standing(item.tags, item.aliases)
-        window = f"{item.tags.get('window_start', '')[:10]} to {item.tags.get('window_end', '')[:10]}"
+        first, last = (item.tags.get(f"window_{end}", "")[:10] for end in ("start", "end"))
         rows.append((
-            f"<b>v{escape(item.version)}</b>", f'<span class="pill {kind}">{escape(word)}</span>', escape(window),
-            escape(item.tags.get("reason", "")),
+            f"<b>v{escape(item.version)}</b>", f'<span class="pill {kind}">{escape(word)}</span>',
+            f'<span class="nowrap">{escape(first)} to {escape(last)}</span>', escape(item.tags.get("reason", "")),
         ))
     return frame.table(("version", "standing", "trained on", "because"), rows)
 
@@ -58,12 +58,13 @@ def _choose(known: Sequence[ModelVersion]) -> str:
 def _gate(found: ModelVersion) -> None:
     lines = checklist(found.tags)
     if not lines:
-        frame.nothing("No checklist", "This version has not met the gate yet: it is being judged, or was registered by hand.")
+        frame.nothing("No checklist", "The gate has not judged this version: it is in training, or came by hand.")
         return
     rows = []
     for line in lines:
         kind, word = MARKS.get(line.verdict, ("none", line.verdict))
-        rows.append((f'<span class="pill {kind}">{word}</span>', escape(line.name.replace("_", " ")), escape(line.detail)))
+        name = escape(line.name.replace("_", " "))
+        rows.append((f'<span class="pill {kind}">{word}</span>', name, escape(line.detail)))
     verdict = found.tags.get("gate", "")
     frame.panel(
         f"Gate: version {found.version} was {verdict}" if verdict else "Gate",
@@ -93,12 +94,14 @@ def _rollback(world: World, known: Sequence[ModelVersion]) -> None:
     if previous is None or champion is None:
         frame.nothing("Nothing to roll back to", "There is no previous version: the first one cannot be rolled back.")
         return
-    frame.panel("Roll back", f"<p class=caption>Version {escape(previous)} would serve again instead of {escape(champion)}. "
-                "It is started beside the serving one and takes over once it is ready.</p>")
-    if not world.settings.api_key.get_secret_value():
-        st.info("Rolling back from here needs an API key: set `BIKESHARE_API_KEY` for the dashboard, or run "
-                "`bikeshare registry rollback`.", icon=":material/key:")
-    elif st.button(f"Roll back to version {previous} …", icon=":material/undo:"):
+    locked = not world.settings.api_key.get_secret_value()
+    how = (
+        "From here it needs a key: set `BIKESHARE_API_KEY` for the dashboard, or run `bikeshare registry rollback`."
+        if locked else "You will be asked for a reason and the API key."
+    )
+    frame.panel("Roll back", f"<p>Version {escape(previous)} would serve again instead of version {escape(champion)}. "
+                f"It is started beside the serving one and takes over once it is ready. {frame.prose(how)}</p>")
+    if not locked and st.button(f"Roll back to version {previous} …", icon=":material/undo:"):
         _confirm(world, champion, previous)
     done = st.session_state.pop("rolled_back", None)
     if done:
