@@ -13,6 +13,9 @@ from services.dashboard import frame
 from services.dashboard import world as data
 from services.dashboard.world import World
 
+SHOWN = 9
+"""Versions shown as cards, newest first; the list below them has all."""
+
 MARKS = {"passed": ("ok", "passed"), "failed": ("bad", "failed"), "info": ("none", "info")}
 
 
@@ -25,7 +28,7 @@ def show() -> None:
         if not known:
             frame.nothing("No version yet", "Train one: `bikeshare pipeline run`.")
             return
-        frame.panel("Versions", _overview(known))
+        st.html(_overview(known))
         version = _choose(known)
         found = next(item for item in known if item.version == version)
         _gate(found)
@@ -35,15 +38,16 @@ def show() -> None:
 
 
 def _overview(known: Sequence[ModelVersion]) -> str:
-    rows = []
-    for item in known:
+    cards = []
+    for item in known[:SHOWN]:
         word, kind = standing(item.tags, item.aliases)
         first, last = (item.tags.get(f"window_{end}", "")[:10] for end in ("start", "end"))
-        rows.append((
-            f"<b>v{escape(item.version)}</b>", f'<span class="pill {kind}">{escape(word)}</span>',
-            f'<span class="nowrap">{escape(first)} to {escape(last)}</span>', escape(item.tags.get("reason", "")),
-        ))
-    return frame.table(("version", "standing", "trained on", "because"), rows)
+        cards.append(
+            f'<article class="card {kind}"><h2>trained on {escape(first)} to {escape(last)}'
+            f'<span class="pill {kind} state">{escape(word)}</span></h2><h3>Version {escape(item.version)}</h3>'
+            f"<p>{escape(item.tags.get('reason', ''))}</p></article>"
+        )
+    return f'<section class="cards">{"".join(cards)}</section>'
 
 
 def _choose(known: Sequence[ModelVersion]) -> str:
