@@ -4,6 +4,7 @@ Every figure is drawn twice, wide and narrow; the style sheet (`look.css`) shows
 tapping a position shows its values: that is style, too.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -272,19 +273,11 @@ def steps(low: float, high: float, most: int) -> list[float]:
     if high <= low:
         return [low]
     raw = (high - low) / most
-    size = 10.0 ** _exponent(raw)
+    size = 10.0 ** math.floor(math.log10(raw))
     step = next(size * factor for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if size * factor >= raw * 0.999)
-    first = int(-(-low // step))
-    return [step * number for number in range(first, int(high // step) + 1)]
-
-
-def _exponent(value: float) -> int:
-    exponent = 0
-    while 10.0 ** (exponent + 1) <= value:
-        exponent += 1
-    while 10.0**exponent > value:
-        exponent -= 1
-    return exponent
+    # The tolerance keeps a bound that is a multiple of the step in spite of floating point.
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [step * number for number in range(first, last + 1)]
 
 
 def _runs(values: Sequence[T | None]) -> list[list[tuple[int, T]]]:

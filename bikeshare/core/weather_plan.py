@@ -110,7 +110,7 @@ def from_csv(content: bytes) -> pd.DataFrame:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise DataError(
-                f"row {row + 1}: {name} is {plan[name].iloc[row]!r}; allowed is {low:g} to {high:g} "
+                f"row {row + 1}: {name} is {plan[name].iloc[row]}; allowed is {low:g} to {high:g} "
                 f"{OBSERVATION[name].unit}"
             )
         plan[name] = numbers.astype("float64")
