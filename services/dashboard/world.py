@@ -177,14 +177,15 @@ def stored(_world: World, key: str) -> bytes:
 
 @st.cache_data(ttl=30, show_spinner=False)
 def reports(_world: World, since: datetime, now: datetime) -> list[str]:
-    """Keys of the reports of some days, newest first: one short listing per day."""
+    """Keys of the reports of some days and of their weekly summaries, newest first: one short listing per day."""
     keys: list[str] = []
     day = now.date()
     while day >= since.date():
         found = _world.store.list(f"reports/date={day:%Y-%m-%d}/")
         keys += sorted((item.key for item in found if item.key.endswith("report.html")), reverse=True)
         day -= timedelta(days=1)
-    return keys
+    weeks = [item.key for item in _world.store.list("reports/weekly/")]
+    return keys + sorted(weeks, reverse=True)[: (now - since).days // 7]
 
 
 @st.cache_data(ttl=10, show_spinner=False)

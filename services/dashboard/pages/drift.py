@@ -96,6 +96,8 @@ def _reports(world: World, span: int) -> None:
 
 def _report_name(key: str) -> str:
     parts = key.split("/")
+    if parts[-2] == "weekly":
+        return f"summary of week {parts[-1].removesuffix('.html')}"
     if len(parts) < 3:
         return key
     time, _, kind = parts[-2].partition("-")
