@@ -148,8 +148,8 @@ def _limits(backtest: Mapping[str, Any]) -> str:
     limits = limits_from(backtest, DriftPolicy())
     if limits is None:
         return "No backtest, so no limits: the monitor judges data quality and age only."
-    return (f"At the default policy the monitor calls it decayed when the 7-day WAPE of what was served is over "
-            f"{limits.wape:.1%}, or the bias further than {limits.bias:.0%} from the backtest's, on 2 of 3 daily checks.")
+    return ("At the default policy the monitor calls it decayed when the 7-day WAPE of what was served is over "
+            f"{limits.wape:.1%}, or the bias is {limits.bias:.0%} away from the backtest's, on 2 of 3 daily checks.")
 
 
 def _names(features: Sequence[Feature]) -> str:

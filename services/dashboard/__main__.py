@@ -36,6 +36,7 @@ def options(host: str, port: int) -> dict[str, Any]:
         "client_toolbarMode": "minimal",
         # Causes are for the log; pages say what to do.
         "client_showErrorDetails": "none",
+        "client_showErrorLinks": False,
         "theme_font": "system-ui, sans-serif",
         "theme_baseRadius": "8px",
         "theme_showWidgetBorder": True,

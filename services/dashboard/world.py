@@ -1,12 +1,12 @@
 """What the pages read: wired once per process, every query bounded by time or count, remembered for a short while."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -30,6 +30,8 @@ from bikeshare.settings import Settings, load_settings
 from bikeshare.steps.look_back import first_version, hours_of_day, look_back, newest_days, open_model
 from bikeshare.steps.reference import Reference, load_reference
 
+T = TypeVar("T")
+
 MOST_DECISIONS = 2_000
 """Newest decisions a page looks at: twelve weeks of an hourly monitor."""
 
@@ -38,29 +40,39 @@ API_SECONDS = 5.0
 
 @dataclass
 class World:
-    """Collaborators, opened when first used; safe to share between sessions."""
+    """Collaborators, opened once, when first used; shared between the threads of all sessions."""
 
     settings: Settings
+    _opened: dict[str, Any] = field(default_factory=dict)
+    _opening: threading.RLock = field(default_factory=threading.RLock)
 
-    @cached_property
+    @property
     def clock(self) -> Clock:
         """The loop's clock."""
-        return wire_clock(self.settings)
+        return self._once("clock", wire_clock)
 
-    @cached_property
+    @property
     def records(self) -> Records:
         """Observations, predictions, decisions."""
-        return wire_records(self.settings)
+        return self._once("records", wire_records)
 
-    @cached_property
+    @property
     def store(self) -> ObjectStore:
         """Reports, outcomes, references."""
-        return wire_store(self.settings)
+        return self._once("store", wire_store)
 
-    @cached_property
+    @property
     def registry(self) -> ModelRegistry:
         """Versions and aliases."""
-        return wire_registry(self.settings)
+        return self._once("registry", wire_registry)
+
+    def _once(self, name: str, wire: Callable[[Settings], T]) -> T:
+        # Opening the records migrates them, which two threads of one process must not do at once.
+        with self._opening:
+            if name not in self._opened:
+                self._opened[name] = wire(self.settings)
+            opened: T = self._opened[name]
+            return opened
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One exchange with the live API as JSON (text for anything else).
