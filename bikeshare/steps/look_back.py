@@ -57,7 +57,11 @@ def newest_days(records: Records, now: datetime, count: int) -> list[date]:
     latest = records.latest_observation()
     if latest is None:
         return []
-    last = min(latest.date(), now.date())
+    return days_until(min(latest.date(), now.date()), count)
+
+
+def days_until(last: date, count: int) -> list[date]:
+    """`count` days that end with the last, oldest first."""
     return [last - timedelta(days=back) for back in reversed(range(count))]
 
 
@@ -70,8 +74,9 @@ def chapters(days: Sequence[date], decisions: Sequence[DecisionRecord]) -> dict[
 
 
 def without_silence(days: Sequence[Day]) -> list[Day]:
-    """Days from the first one on that was served or looked at."""
-    known = [position for position, day in enumerate(days) if day.chapter or day.wape is not None]
+    """Days from the first look on; where nobody looked, from the first day on that was served."""
+    known = [position for position, day in enumerate(days) if day.chapter]
+    known = known or [position for position, day in enumerate(days) if day.wape is not None]
     return list(days[known[0]:]) if known else []
 
 

@@ -92,8 +92,10 @@ def test_a_day_is_named_after_its_last_look() -> None:
 
 def test_days_before_the_beginning_are_left_out() -> None:
     silent, served = Day(date(2012, 1, 1), ""), Day(date(2012, 1, 2), "", wape=0.2)
+    judged = Day(date(2012, 1, 3), "healthy")
 
     assert without_silence([silent, served, silent]) == [served, silent]
+    assert without_silence([served, silent, judged, silent]) == [judged, silent]
     assert without_silence([silent]) == []
 
 

@@ -12,7 +12,7 @@ from bikeshare.core.advice import advise
 from bikeshare.core.diary import Diary
 from bikeshare.core.timeline import Card, card_html, condense, facts_html, kind_label, loop_chart
 from bikeshare.ports import DecisionRecord
-from bikeshare.steps.look_back import chapters, without_silence
+from bikeshare.steps.look_back import chapters, days_until, without_silence
 from bikeshare.steps.loop_cards import decision_cards, merge_cards, run_cards
 from services.dashboard import frame
 from services.dashboard import world as data
@@ -41,7 +41,8 @@ def show() -> None:
         _cards(cards)
         # Last, because the frozen model takes seconds the first time; what is known is on the screen meanwhile.
         with chart:
-            _chart(world, tuple(data.days_with_labels(world, span)), found, cards)
+            # Until today, not until the newest truth: the newest decisions belong into the picture.
+            _chart(world, tuple(days_until(world.clock.now().date(), span)), found, cards)
 
 
 def report_key(url: str) -> str:
