@@ -170,7 +170,7 @@ def overall(signs: Sequence[Sign]) -> Status:
 
 def _answering(v: Vitals) -> Sign:
     if v.ready is None:
-        return Sign("Service", "live API", "unknown", "unknown")
+        return Sign("Service", "live API", "–", "unknown")
     if v.ready:
         return Sign("Service", "live API", "ready", "ok")
     return Sign("Service", "live API", "not ready", "bad", v.problem or "Start it: `bikeshare serve`.")
@@ -181,7 +181,7 @@ def _sign(
     over: Status = "warn",
 ) -> Sign:
     if value is None:
-        return Sign(group, name, "unknown", "unknown")
+        return Sign(group, name, "–", "unknown")
     if limit is not None and value > limit:
         return Sign(group, name, form(value), over, advice)
     return Sign(group, name, form(value), "ok")

@@ -56,7 +56,7 @@ def _vitals(world: World) -> Vitals:
         found = data.samples(world)
         ready = world.ask("GET", "/-/state")["ready"]
     except BikeshareError as error:
-        ready, problem = False, f"{error} Start it with `bikeshare serve`."
+        ready, problem = False, f"{error}. Start it with `bikeshare serve`."
     try:
         now = world.clock.now()
         newest = data.newest_decision(world)
