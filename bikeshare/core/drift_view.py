@@ -68,6 +68,17 @@ def columns_now(gauges: Mapping[str, float]) -> list[ColumnNow]:
     return sorted(rows, key=lambda row: order.get(row.column, len(order)))
 
 
+def report_name(key: str) -> str:
+    """A report's store key as people read it; a key of another form is shown as it is."""
+    match key.split("/"):
+        case ["reports", "weekly", file]:
+            return f"summary of week {file.removesuffix('.html')}"
+        case ["reports", day, folder, _]:
+            time, _, kind = folder.partition("-")
+            return f"{day.removeprefix('date=')} {time[:2]}:{time[2:]}, {kind.replace('_', ' ')}"
+    return key
+
+
 def _by_column(gauges: Mapping[str, float], name: str) -> dict[tuple[str, str], float]:
     found = {}
     for key, value in gauges.items():

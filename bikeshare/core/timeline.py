@@ -81,7 +81,7 @@ def render(timeline: Timeline) -> str:
         f"{escape(kind_label(kind))} <i>{sum(card.kind == kind for card in timeline.cards)}</i></label>"
         for kind in kinds
     )
-    cards = "".join(card_html(card) for card in timeline.cards)
+    cards = "".join(card_html(card) for card in condense(timeline.cards))
     return document(
         timeline.title, timeline.subtitle,
         f'{facts_html(timeline.facts)}<div class="panel">{loop_chart(timeline.days, timeline.cards)}</div>'
@@ -139,16 +139,17 @@ def loop_figure(days: Sequence[Day], cards: Sequence[Card]) -> Figure:
             stretches[-1] = replace(stretches[-1], last=position)
         else:
             stretches.append(Stretch(day.chapter, position, position))
+    lines = (
+        Line("naive rule", "naive", [day.wape_naive for day in days]),
+        Line("first model, frozen", "frozen", [day.wape_frozen for day in days]),
+        Line("served", "ours", [day.wape for day in days]),
+    )
     return Figure(
         label="Daily error and decisions",
         positions=[f"{day.day:%a %d %b %Y}" + (f", v{day.model_version}" if day.model_version else "") for day in days],
         ticks=[(position, f"{day.day.day} {day.day:%b}") for position, day in enumerate(days)],
         form=share,
-        lines=[
-            Line("naive rule", "naive", [day.wape_naive for day in days]),
-            Line("first model, frozen", "frozen", [day.wape_frozen for day in days]),
-            Line("served", "ours", [day.wape for day in days]),
-        ],
+        lines=[line for line in lines if any(value is not None for value in line.values)],
         marks=[
             Mark(place[card.at.date()], card.kind, card.title, anchor(card))
             for card in cards if card.at.date() in place and card.kind != "none"

@@ -8,7 +8,7 @@ from bikeshare.adapters.scrape import read_exposition
 from bikeshare.adapters.telemetry import METRICS
 from bikeshare.core.advice import ADVICE, NOT_STARTED, advise
 from bikeshare.core.checklist import checklist, slice_errors, standing
-from bikeshare.core.drift_view import columns_now, finding_figure, raw_figure
+from bikeshare.core.drift_view import columns_now, finding_figure, raw_figure, report_name
 from bikeshare.core.health import HealthPolicy, Vitals, judge_health, overall, quantile, read_vitals
 from bikeshare.core.monitor_memory import State
 from bikeshare.core.promotion import Check, Promotion
@@ -184,3 +184,15 @@ def test_columns_stand_against_their_own_limit_and_evidentlys() -> None:
     assert (temperature.over_limit, temperature.raw_drifted) == (False, True)
     assert (weather.over_limit, weather.raw_drifted) == (True, False)
     assert columns_now({}) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("reports/date=2012-02-04/0600-drift/report.html", "2012-02-04 06:00, drift"),
+        ("reports/date=2012-02-04/0600-labels_late/report.html", "2012-02-04 06:00, labels late"),
+        ("reports/weekly/2012-W05.html", "summary of week 2012-W05"), ("other", "other"),
+    ],
+)
+def test_reports_have_names(key, name) -> None:
+    assert report_name(key) == name

@@ -82,6 +82,13 @@ def test_neighbouring_days_of_one_chapter_share_a_band() -> None:
     assert html.count('class="chapter"') == 2
 
 
+def test_a_line_that_nobody_measured_is_not_in_the_legend() -> None:
+    html = page([day(0, 0.1), day(1, 0.1)], [])
+
+    assert "naive rule</span>" in html
+    assert "frozen</span>" not in html
+
+
 def test_an_empty_play_says_so() -> None:
     assert "No day was played yet" in page([], [])
 

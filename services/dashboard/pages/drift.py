@@ -6,7 +6,7 @@ from html import escape
 
 import streamlit as st
 
-from bikeshare.core.drift_view import columns_now, finding_figure, raw_figure
+from bikeshare.core.drift_view import columns_now, finding_figure, raw_figure, report_name
 from bikeshare.ports import DecisionRecord
 from services.dashboard import frame
 from services.dashboard import world as data
@@ -83,22 +83,12 @@ def _reports(world: World, span: int) -> None:
         frame.nothing("No report in this span", "A report is written when something happens, not on quiet days.")
         return
     asked = st.query_params.get("report", "")
-    names = ["choose one", *keys]
     chosen = st.selectbox(
-        "Report", names, index=names.index(asked) if asked in names else 0, format_func=_report_name,
+        "Report", keys, index=keys.index(asked) if asked in keys else None, format_func=report_name,
+        placeholder="Choose a report",
     )
-    if chosen == "choose one":
+    if chosen is None:
         return
     page = data.stored(world, str(chosen))
     st.download_button("Download", page, "report.html", "text/html", icon=":material/download:")
     st.iframe(page.decode(), height=900)
-
-
-def _report_name(key: str) -> str:
-    parts = key.split("/")
-    if parts[-2] == "weekly":
-        return f"summary of week {parts[-1].removesuffix('.html')}"
-    if len(parts) < 3:
-        return key
-    time, _, kind = parts[-2].partition("-")
-    return f"{parts[-3].removeprefix('date=')} {time[:2]}:{time[2:]}, {kind.replace('_', ' ')}"
