@@ -311,7 +311,9 @@ def keep_running(stage: Stage) -> None:
         f"  runs and models     MLFLOW_TRACKING_URI={stage.settings.tracking}\n"
         "  Ctrl-C ends everything."
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell that starts this in the background lets it ignore Ctrl-C; SIGTERM must clean up, too.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)
