@@ -21,6 +21,7 @@ TOPICS = {
     "registry": "List versions, promote one, roll back.",
     "monitor": "Judge live predictions and decide: nothing, alert, hold, retrain.",
     "serve": "Serve the champion with safe roll-outs (front, canary, supervisor).",
+    "dashboard": "Show the loop, the forecast and the models in the browser.",
     "replay": "Replay a year on the virtual clock and count what the monitor did.",
     "drill": "Break something on purpose and check the reaction.",
     "score": "Print the ML Test Score, each point tied to a test that exists.",

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     supervisor_port: int = Field(
         default=3010, ge=1, le=65535, description="Loopback port that steers the local roll-out."
     )
+    dashboard_port: int = Field(default=8501, ge=1, le=65535, description="Port the dashboard listens on.")
     dashboard_url: str = Field(default="http://127.0.0.1:8501", description="Linked from alerts.")
     model_version: str = Field(default="", description="Version a predictor is pinned to. Empty: the champion.")
     api_key: SecretStr = Field(default=SecretStr(""), description="When set, the API requires it as `X-API-Key`.")

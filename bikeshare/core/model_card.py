@@ -1,13 +1,19 @@
 """The model card: what a person must know before trusting a version. Pure text (Markdown)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
+from bikeshare.core.contract import NEVER_FEATURES
+from bikeshare.core.drift import DriftPolicy, limits_from
 from bikeshare.core.evaluation import Scores
+from bikeshare.core.features import HISTORY, STATELESS, Feature
+
+_FEWEST_ROWS = 24
+_WEAK_RATIO = 1.1
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class CardFacts:
         naive: Scores of the best naive rule on them.
         backtest: The weekly series.
         importance: Columns feature, importance, forest.
+        inside: Promised share of an interval -> share of the judged hours that were inside.
     """
 
     reason: str
@@ -47,6 +54,7 @@ class CardFacts:
     naive: Scores
     backtest: Mapping[str, Any]
     importance: pd.DataFrame
+    inside: Mapping[float, float] = field(default_factory=dict)
 
 
 def model_card(facts: CardFacts) -> str:
@@ -80,6 +88,15 @@ def model_card(facts: CardFacts) -> str:
           if scores.rows),
         "",
         _backtest_line(facts.backtest),
+        *_intervals(facts.inside),
+        "",
+        "## Weak where",
+        "",
+        *_weaknesses(facts),
+        "",
+        "## Watched by",
+        "",
+        _limits(facts.backtest),
         "",
         "## How",
         "",
@@ -87,12 +104,56 @@ def model_card(facts: CardFacts) -> str:
         "level follows its growth daily. Answers fall back to the forest without history, then to the level in the "
         "artifact, and say so. Most used inputs: " + ", ".join(_top(facts.importance)) + ".",
         "",
+        f"Inputs of both forests: {_names(STATELESS)}.",
+        "",
+        f"Of the second one also: {_names(HISTORY)}.",
+        "",
+        "Never inputs: " + ", ".join(f"`{name}`" for name in NEVER_FEATURES) + " of the predicted hour or of the 24 h "
+        "before it.",
+        "",
         "## From",
         "",
         f"Data `{facts.data_hash}`, source `{facts.git_revision}`, library `{facts.library_version}`.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _intervals(inside: Mapping[float, float]) -> list[str]:
+    found = [f"{promised:.0%} interval: {seen:.0%}" for promised, seen in inside.items() if seen == seen]
+    return ["", f"Hours inside the {', inside the '.join(found)}."] if found else []
+
+
+def _weaknesses(facts: CardFacts) -> list[str]:
+    """Slices with a worse WAPE than all rows together, and what no row can show."""
+    weak = sorted(
+        ((scores.wape, name, scores) for name, scores in facts.slices.items()
+         if scores.rows >= _FEWEST_ROWS and scores.wape > _WEAK_RATIO * facts.overall.wape), reverse=True,
+    )
+    lines = [
+        f"- {name.replace('_', ' ')}: WAPE {wape:.1%}, {wape / facts.overall.wape:.1f} times that of all rows "
+        f"({scores.rows} hours)" for wape, name, scores in weak
+    ]
+    thin = [name.replace("_", " ") for name, scores in facts.slices.items() if scores.rows < _FEWEST_ROWS]
+    if thin:
+        lines.append(f"- {', '.join(thin)}: fewer than {_FEWEST_ROWS} judged hours, so nearly unknown")
+    return [
+        *lines,
+        "- one-off events (races, parades, strikes): nothing in the inputs announces them",
+        "- a changed daily rhythm: the level cannot follow it, only a retrain can",
+    ]
+
+
+def _limits(backtest: Mapping[str, Any]) -> str:
+    limits = limits_from(backtest, DriftPolicy())
+    if limits is None:
+        return "No backtest, so no limits: the monitor judges data quality and age only."
+    return ("At the default policy the monitor calls it decayed when the 7-day WAPE of what was served is over "
+            f"{limits.wape:.1%}, or the bias is {limits.bias:.0%} away from the backtest's, on 2 of 3 daily checks.")
+
+
+def _names(features: Sequence[Feature]) -> str:
+    return ", ".join(f"`{feature.name}`" for feature in features)
 
 
 def _row(name: str, scores: Scores) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from bikeshare.core import scenarios
+from bikeshare.core.diary import Diary
 from bikeshare.core.evaluation import score
 from bikeshare.core.scenarios import Scenario
 from bikeshare.ports import Ports
-from bikeshare.simulation import diary
+from bikeshare.simulation.diary import read_diary
 from bikeshare.simulation.rehearsal import Rehearsal
 from bikeshare.simulation.world import World
 from bikeshare.steps.outcome import Outcome, read_outcome
@@ -52,7 +53,7 @@ class Replayed:
     end: date
     decisions: Sequence[Any]
     runs: Sequence[RunReport]
-    story: diary.Diary
+    story: Diary
     changed_on: date | None = None
 
     def counts(self) -> Counter[str]:
@@ -104,7 +105,7 @@ def replay(
         rehearsal.play(end)
         first = rehearsal.runs.forecasters["1"]
         known = world.reality[world.reality["timestamp"] < datetime.combine(end, time())]
-        told = diary.read_diary(rehearsal.ports.records, known, first, start + timedelta(days=1), end)
+        told = read_diary(rehearsal.ports.records, known, first, start + timedelta(days=1), end)
         runs = [_report(rehearsal, decision, day, known) for day, decision in _retrains(rehearsal, start)]
         return Replayed(name, start + timedelta(days=1), end, rehearsal.decisions, runs, told, changed_on)
 

@@ -21,7 +21,7 @@ from bikeshare.bootstrap import wire
 from bikeshare.commands import checkout
 from bikeshare.errors import ConfigurationError, DataError, Unavailable
 from bikeshare.ports import Ports, Run
-from bikeshare.settings import Settings
+from bikeshare.settings import PREFIX, Settings
 
 READY_SECONDS = 60.0
 """How long a supervisor may take to open its port on a busy two-core machine."""
@@ -34,6 +34,7 @@ class Stage:
     home: Path
     port: int = 3000
     supervisor_port: int = 3010
+    dashboard_port: int = 8501
     with_slack: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
     fresh: bool = True
@@ -47,6 +48,7 @@ class Stage:
         self.home.mkdir(parents=True, exist_ok=True)
         self._exits = ExitStack()
         self._supervisor: subprocess.Popen[bytes] | None = None
+        self._dashboard: subprocess.Popen[bytes] | None = None
         slack: dict[str, Any] = {}
         self.inbox: Any = None
         if self.with_slack:
@@ -64,6 +66,8 @@ class Stage:
             predictor_port=self.port,
             predictor_url=f"http://127.0.0.1:{self.port}",
             supervisor_port=self.supervisor_port,
+            dashboard_port=self.dashboard_port,
+            dashboard_url=f"http://127.0.0.1:{self.dashboard_port}",
             **{"environment_name": "demo", "refresh_seconds": 3600.0, **slack, **self.extra},
         )
         self.ports: Ports = wire(self.settings, job="monitor")
@@ -72,6 +76,7 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         """End every process that was started here."""
+        self.stop_dashboard()
         self.stop_serving()
         self._exits.close()
 
@@ -88,16 +93,38 @@ class Stage:
 
     def serve(self) -> None:
         """Start the supervisor and wait until its front answers."""
-        log = self._exits.enter_context((self.home / "serve.log").open("ab"))
-        self._supervisor = subprocess.Popen(
-            [sys.executable, "-m", "bikeshare", "serve"],
+        self._supervisor = self._start("serve", self.environment())
+        self.wait("the front to open its port", lambda: self._front_answers())
+
+    def show_dashboard(self, key: str) -> None:
+        """Start the dashboard and wait until it answers.
+
+        Args:
+            key: What a visitor must type to roll back; known to the dashboard only.
+        """
+        self._dashboard = self._start("dashboard", self.environment() | {f"{PREFIX}API_KEY": key})
+        self.wait("the dashboard to open its port", lambda: self._dashboard_answers())
+
+    def _start(self, command: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        log = self._exits.enter_context((self.home / f"{command}.log").open("ab"))
+        return subprocess.Popen(
+            [sys.executable, "-m", "bikeshare", command],
             cwd=checkout(),
-            env=self.environment(),
+            env=dict(environment),
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-        self.wait("the front to open its port", lambda: self._front_answers())
+
+    def _dashboard_answers(self) -> bool:
+        if self._dashboard is not None and self._dashboard.poll() is not None:
+            raise ConfigurationError(
+                f"the dashboard ended with code {self._dashboard.returncode}: see {self.home / 'dashboard.log'}"
+            )
+        try:
+            return self.http.get(f"{self.settings.dashboard_url}/_stcore/health").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def _front_answers(self) -> bool:
         if self._supervisor is not None and self._supervisor.poll() is not None:
@@ -110,16 +137,14 @@ class Stage:
             return False
 
     def stop_serving(self) -> None:
-        """SIGTERM, then SIGKILL to the whole group if it does not end."""
+        """End the supervisor and its predictors."""
         process, self._supervisor = self._supervisor, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=10)
+        _end(process)
+
+    def stop_dashboard(self) -> None:
+        """End the dashboard."""
+        process, self._dashboard = self._dashboard, None
+        _end(process)
 
     def wait(self, what: str, condition: Callable[[], bool], *, seconds: float = READY_SECONDS) -> None:
         """Poll until a condition holds; Unavailable names what did not happen."""
@@ -173,3 +198,15 @@ class Stage:
         """How many predictions for these hours have reached the records."""
         frames = self.ports.records.iter_predictions(start, end, columns=["timestamp"])
         return sum(len(frame) for frame in frames)
+
+
+def _end(process: "subprocess.Popen[bytes] | None") -> None:
+    """SIGTERM, then SIGKILL to the whole group if it does not end."""
+    if process is None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=10)

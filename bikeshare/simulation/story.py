@@ -1,5 +1,7 @@
 """The demo: the whole loop on real history, told in chapters from what the system really did."""
 
+import secrets
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,15 +19,17 @@ from rich.table import Table
 from bikeshare.commands import checkout, room
 from bikeshare.core import scenarios
 from bikeshare.core.contract import OBSERVATION
+from bikeshare.core.diary import COMPARED, Diary
 from bikeshare.core.observations import load_uci
 from bikeshare.core.timeline import Card, Timeline, render
 from bikeshare.errors import DataError, Unavailable
 from bikeshare.ports import DecisionRecord
-from bikeshare.simulation import diary
+from bikeshare.simulation.diary import read_diary
 from bikeshare.simulation.stage import Stage
 from bikeshare.simulation.world import World, days
 from bikeshare.steps.ingest import process_new
 from bikeshare.steps.landing import land
+from bikeshare.steps.loop_cards import decision_cards, merge_cards
 from bikeshare.steps.request_run import request_run
 
 MONITOR_HOUR = 6
@@ -163,7 +167,7 @@ class Ending:
 
     timeline: Path
     inbox: Path
-    diary: diary.Diary
+    diary: Diary
     decisions: list[DecisionRecord]
     facts: list[tuple[str, str]]
     seconds: dict[str, float]
@@ -222,7 +226,7 @@ def conclude(story: Story, first_version: str) -> Ending:
     stage = story.stage
     first = load_artifact(fetch_model(stage.ports.store, first_version, stage.home / "first")).forecaster
     known = story.world.reality[story.world.reality["timestamp"] < datetime.combine(END, clock_time())]
-    told = diary.read_diary(stage.ports.records, known, first, QUIET, END)
+    told = read_diary(stage.ports.records, known, first, QUIET, END)
     decisions = list(reversed(stage.ports.records.decisions()))
     retrains = [record for record in decisions if record.action == "retrain"]
     quiet = sum(record.action == "none" for record in decisions)
@@ -241,7 +245,7 @@ def conclude(story: Story, first_version: str) -> Ending:
                 "bikeshare: the loop on real history",
                 f"Trained on 2011, played {QUIET:%d %b} to {END - timedelta(days=1):%d %b %Y} on a virtual clock.",
                 told.days(story.played),
-                diary.merge_cards(diary.decision_cards(decisions), story.told),
+                merge_cards(decision_cards(decisions), story.told),
                 facts,
                 (
                     "History is real (Capital Bikeshare, UCI). The °F feed and the home office are scenarios "
@@ -282,7 +286,7 @@ def show(console: Console, ending: Ending) -> None:
     for heading in ("period", "served", "first model, frozen", "naive rule"):
         errors.add_column(heading, justify="left" if heading == "period" else "right")
     for name, start, end in PERIODS:
-        errors.add_row(name, *(f"{ending.diary.wape(column, start, end):.1%}" for column in diary.COMPARED))
+        errors.add_row(name, *(f"{ending.diary.wape(column, start, end):.1%}" for column in COMPARED))
     console.print(errors)
     for name, value in ending.facts:
         console.print(f"  {name:<36} {value}")
@@ -296,13 +300,20 @@ def show(console: Console, ending: Ending) -> None:
 
 
 def keep_running(stage: Stage) -> None:
-    """Leave the stage up for exploration until Ctrl-C."""
+    """Leave the stage up for exploration, with the dashboard, until Ctrl-C."""
+    key = secrets.token_urlsafe(6)
+    with stage.console.status("starting the dashboard …"):
+        stage.show_dashboard(key)
     stage.console.print(
-        f"\n  live API and page   {stage.settings.predictor_url}\n"
+        f"\n  [bold]dashboard           {stage.settings.dashboard_url}[/bold]   (key for a rollback: {key})\n"
+        f"  live API and page   {stage.settings.predictor_url}\n"
         f"  mock Slack inbox    {stage.inbox.url if stage.inbox else '(none)'}\n"
         f"  runs and models     MLFLOW_TRACKING_URI={stage.settings.tracking}\n"
         "  Ctrl-C ends everything."
     )
+    # A shell that starts this in the background lets it ignore Ctrl-C; SIGTERM must clean up, too.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

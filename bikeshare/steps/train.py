@@ -18,7 +18,7 @@ import pandas as pd
 from bikeshare import __version__
 from bikeshare.core.backtest import walk_forward, weekly_series
 from bikeshare.core.contract import CONTRACT_VERSION
-from bikeshare.core.evaluation import BAR, Scores, naive_forecasts, score, score_slices
+from bikeshare.core.evaluation import BAR, Scores, coverage, naive_forecasts, score, score_slices
 from bikeshare.core.forecasting import Forecaster
 from bikeshare.core.limits import learn_limits
 from bikeshare.core.model_card import CardFacts, model_card
@@ -152,7 +152,7 @@ def train_challenger(
     card = model_card(CardFacts(
         request.reason, request.run_key, trained.window, trained.rows, digest, request.git_revision, __version__,
         request.config.trees, request.config.adapt_since, plan.reason, scores, slices,
-        score(judged["demand"], naive), backtest, trained.importance,
+        score(judged["demand"], naive), backtest, trained.importance, _coverage(judged),
     ))
     progress("exporting the artifact and proving parity")
     saved = save(
@@ -267,6 +267,11 @@ def _record(
     version = registry.register(run_id, artifact, {**lineage, "status": "challenger"})
     registry.set_alias("challenger", version)
     return run_id, version
+
+
+def _coverage(judged: pd.DataFrame) -> dict[float, float]:
+    bounds = {width: (judged[f"lower_{width}"], judged[f"upper_{width}"]) for width in (80, 95)}
+    return {width / 100: coverage(judged["demand"], low, high) for width, (low, high) in bounds.items()}
 
 
 def _window(observations: pd.DataFrame) -> tuple[datetime, datetime]:

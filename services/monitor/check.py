@@ -16,6 +16,7 @@ from bikeshare.steps.monitor_state import Remembered, recall, remember, tell, tu
 from bikeshare.steps.reference import Reference, load_reference
 from bikeshare.steps.request_run import request_run
 from bikeshare.steps.run_history import read_history, with_active_runs
+from bikeshare.steps.weekly import write_weekly
 
 
 def run_once(ports: Ports, settings: Settings, now: datetime) -> Decision:
@@ -53,6 +54,7 @@ def run_once(ports: Ports, settings: Settings, now: datetime) -> Decision:
             for notice in decision.notices
         ])
         count_ended_runs(ports, history, decision)
+        write_weekly(ports, look.ledger.judged, now)
         publish(ports, look, decision, wall_seconds=time.monotonic() - started, wall_now=time.time())
         return decision
 

@@ -10,6 +10,7 @@ import pandas as pd
 from bikeshare.adapters.git import revision
 from bikeshare.adapters.plots import draw_plots
 from bikeshare.core.evaluation import Scores
+from bikeshare.core.features import HISTORY, STATELESS
 from bikeshare.core.model_card import CardFacts, model_card
 from pipelines.local import step_seconds
 
@@ -32,12 +33,41 @@ def test_the_card_states_numbers_origin_and_limits() -> None:
     assert "50% below the naive rule" in card
     assert "| all (240) | 30.0 | 15.0% | 45.0 | 0.300 | -2.0% |" in card
     assert "rain (20)" in card
-    assert "holiday" not in card
+    assert "| holiday" not in card
     assert "2011-01-01 to 2012-05-01 (11,500 hours)" in card
     assert "Over 8 backtested weeks: WAPE 16.0%" in card
     assert "`hour`, `temp`" in card
     assert "1f3a" in card
     assert "changed world" not in card
+
+
+def test_the_card_names_weak_slices_and_thin_ones() -> None:
+    bad, fine = Scores(50, 40.0, 0.3, 50.0, 0.4, 0.1, 0.5), Scores(50, 30.0, 0.15, 45.0, 0.3, 0.0, 0.9)
+
+    card = model_card(replace(FACTS, slices={"rush_hour": bad, "weekend": fine, "rain": replace(bad, rows=3)}))
+
+    weak = card.split("## Weak where")[1].split("##")[0]
+    assert "- rush hour: WAPE 30.0%, 2.0 times that of all rows (50 hours)" in weak
+    assert "weekend" not in weak
+    assert "- rain: fewer than 24 judged hours" in weak
+
+
+def test_the_card_states_intervals_and_what_the_monitor_will_hold_it_to() -> None:
+    card = model_card(replace(FACTS, inside={0.8: 0.78, 0.95: 0.931}))
+    blind = model_card(replace(FACTS, backtest={}))
+
+    assert "inside the 80% interval: 78%, inside the 95% interval: 93%." in card
+    assert "7-day WAPE of what was served is over 20.0%" in card
+    assert "no limits" in blind
+    assert "inside the" not in blind
+
+
+def test_the_card_names_every_input_and_what_is_never_one() -> None:
+    card = model_card(FACTS)
+
+    for feature in (*STATELESS, *HISTORY):
+        assert f"`{feature.name}`" in card
+    assert "Never inputs: `casual`, `registered`, `demand` of the predicted hour" in card
 
 
 def test_an_adapted_version_says_so_and_a_short_history_admits_it() -> None:

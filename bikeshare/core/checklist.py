@@ -1,0 +1,67 @@
+"""A version as people see it: the gate's checklist and errors by slice, read back from its tags. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_PREFIX = "gate_"
+_SLICE = "slice_"
+_PAIR = re.compile(r"MAE (?P<ours>[\d.]+) against (?P<other>[\d.]+) of the (?P<against>[\w ]+), (?P<rows>\d+) rows")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One check of the gate: `verdict` is passed, failed or info."""
+
+    name: str
+    verdict: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class SliceError:
+    """MAE of the challenger and of what it was compared with on one slice, bikes per hour."""
+
+    name: str
+    ours: float
+    other: float
+    against: str
+    rows: int
+    verdict: str
+
+
+def checklist(tags: Mapping[str, str]) -> list[Line]:
+    """Every check in the tags; failed ones first, then in the order of their names."""
+    lines = []
+    for tag, text in tags.items():
+        if not tag.startswith(_PREFIX) or tag == "gate_reason":
+            continue
+        verdict, _, detail = text.partition(": ")
+        lines.append(Line(tag.removeprefix(_PREFIX), verdict, detail))
+    order = {"failed": 0, "passed": 1, "info": 2}
+    return sorted(lines, key=lambda line: (order.get(line.verdict, 3), line.name.startswith(_SLICE), line.name))
+
+
+def slice_errors(tags: Mapping[str, str]) -> list[SliceError]:
+    """Errors by slice, worst ratio first; a check that is not a comparison is left out."""
+    found = []
+    for line in checklist(tags):
+        match = _PAIR.search(line.detail)
+        if line.name.startswith(_SLICE) and match:
+            name = line.name.removeprefix(_SLICE).replace("_", " ")
+            found.append(SliceError(
+                name, float(match["ours"]), float(match["other"]), match["against"], int(match["rows"]), line.verdict
+            ))
+    return sorted(found, key=lambda item: item.ours / item.other if item.other else 0.0, reverse=True)
+
+
+def standing(tags: Mapping[str, str], aliases: tuple[str, ...]) -> tuple[str, str]:
+    """What a version is, as (word, style class): its alias, or what became of it."""
+    for alias, kind in (("champion", "ok"), ("previous", "message"), ("challenger", "retrain")):
+        if alias in aliases:
+            return alias, kind
+    if tags.get("rejected") == "true" or tags.get("gate") == "refused":
+        return "refused", "bad"
+    if tags.get("rollout") == "rolled_back":
+        return "rolled back", "warn"
+    return (tags.get("rollout") or tags.get("status") or "registered").replace("_", " "), "none"

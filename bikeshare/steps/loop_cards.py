@@ -1,0 +1,111 @@
+"""What the loop did, as cards: decisions of the monitor and ends of runs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bikeshare.core.timeline import Card, Evidence
+from bikeshare.ports import DecisionRecord, ObjectStore, RunIntent
+from bikeshare.steps.outcome import Outcome, read_outcome
+
+MEASURED = {"bias": "7-day bias, absolute", "wape": "7-day WAPE", "step": "48-hour step"}
+"""Findings that are shares; every other finding is a data rule that fired."""
+
+TITLES = {
+    "none": "Quiet", "alert": "People were told", "hold": "Retraining is on hold", "retrain": "A retrain was requested",
+}
+
+NOTHING_DONE = {
+    "watch": "Watching closely", "cooldown": "Resting after a run", "retraining": "Waiting for a run",
+    "drift": "Decay, held back by a guard",
+}
+"""State -> title of a look that did nothing, where it was not simply quiet."""
+
+ENDINGS = {
+    "promoted": ("rollout", "Version {version} became champion"),
+    "refused": ("refused", "The gate refused version {version}"),
+    "rolled_back": ("refused", "Version {version} failed its roll-out"),
+    "failed": ("refused", "Run {run_key} failed"),
+}
+"""Result of a run -> kind and title of its card."""
+
+Links = Callable[[DecisionRecord], Sequence[tuple[str, str]]]
+
+
+def report_link(record: DecisionRecord) -> Sequence[tuple[str, str]]:
+    """The report where the monitor put it."""
+    return (("report", record.report_url),) if record.report_url else ()
+
+
+def decision_cards(decisions: Sequence[DecisionRecord], links: Links = report_link) -> list[Card]:
+    """The monitor's decisions as cards, oldest first."""
+    return [
+        Card(
+            at=record.decided_at,
+            kind=record.action,
+            title=_title(record),
+            reason=record.reason,
+            state=record.state,
+            evidence=evidence_rows(record.evidence),
+            links=tuple(links(record)),
+        )
+        for record in sorted(decisions, key=lambda record: record.decided_at)
+    ]
+
+
+def _title(record: DecisionRecord) -> str:
+    plain = TITLES.get(record.action, record.action)
+    return NOTHING_DONE.get(record.state, plain) if record.action == "none" else plain
+
+
+def evidence_rows(evidence: Mapping[str, Any]) -> tuple[Evidence, ...]:
+    """The numbers of a decision against their limits, each once."""
+    rows: dict[str, Evidence] = {}
+    for finding in evidence.get("findings", ()):
+        name, fired = finding["name"], bool(finding["exceeded"])
+        if name in MEASURED:
+            rows[name] = Evidence(MEASURED[name], f"{finding['value']:.1%}", f"{finding['limit']:.1%}", fired)
+        else:
+            rows[name] = Evidence(f"data rule: {name}", "broken", "", fired)
+    return tuple(rows.values())
+
+
+def run_cards(
+    store: ObjectStore, intents: Sequence[RunIntent], model_link: Callable[[str], str] | None = None
+) -> list[Card]:
+    """Promised runs as cards, oldest first: how they ended, or that they have not.
+
+    Args:
+        store: Holds the outcomes; one small object is read per run.
+        intents: Runs to show.
+        model_link: Version -> address of its model card, None for no link.
+    """
+    cards = []
+    for intent in sorted(intents, key=lambda intent: intent.created_at):
+        outcome = read_outcome(store, intent.run_key)
+        cards.append(_open(intent) if outcome is None else _ended(intent, outcome, model_link))
+    return cards
+
+
+def _open(intent: RunIntent) -> Card:
+    started = "is training" if intent.run_id else "was promised and has not started"
+    return Card(intent.created_at, "message", f"Run {intent.run_key} {started}", intent.reason)
+
+
+def _ended(intent: RunIntent, outcome: Outcome, model_link: Callable[[str], str] | None) -> Card:
+    kind, title = ENDINGS[outcome.result]
+    rows = [
+        Evidence("champion's WAPE on the judged hours", f"{outcome.wape_before:.1%}")
+        if outcome.wape_before is not None else None,
+        Evidence("challenger's, same hours", f"{outcome.wape_after:.1%}") if outcome.wape_after is not None else None,
+        Evidence("run", intent.run_key),
+    ]
+    links = (("model card", model_link(outcome.version)),) if model_link and outcome.version else ()
+    return Card(
+        outcome.finished_at, kind, title.format(version=outcome.version or "?", run_key=intent.run_key),
+        outcome.reason, evidence=tuple(row for row in rows if row is not None), links=links,
+    )
+
+
+def merge_cards(*groups: Sequence[Card]) -> list[Card]:
+    """All cards in the order of time."""
+    return sorted((card for group in groups for card in group), key=lambda card: card.at)
