@@ -20,6 +20,9 @@ EMBEDDED_ONLY = {"BIKESHARE_SUPERVISOR_PORT"}
 """There is no supervisor on a cluster."""
 
 
+BIKESHARE = [case for case in MATRIX if case.chart == "bikeshare"]
+
+
 def variables() -> set[str]:
     """Every variable that `Settings` reads."""
     return {
@@ -44,10 +47,8 @@ def made_secrets(root: Path) -> dict[tuple[str, str], set[str]]:
     return {name: set(data) for name, data in module.wanted({}, {}, lambda: "x").items()}
 
 
-@matrix
+@pytest.mark.parametrize("case", BIKESHARE, ids=str)
 def test_every_setting_has_one_home(charts: Path, case: Case) -> None:
-    if case.chart == "platform":
-        pytest.skip("the platform has no settings of the program")
     keys = set(find(objects(charts, case), "ConfigMap", "bikeshare")["data"])
 
     assert keys | secret_variables() | OF_A_POD | EMBEDDED_ONLY == variables()
@@ -63,7 +64,7 @@ def test_both_namespaces_have_the_same_settings(charts: Path) -> None:
     assert set(_runtime.CONFIG) <= set(theirs)
 
 
-@pytest.mark.parametrize("case", [case for case in MATRIX if case.chart == "bikeshare"], ids=str)
+@pytest.mark.parametrize("case", BIKESHARE, ids=str)
 def test_the_program_accepts_what_is_rendered(charts: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in find(objects(charts, case), "ConfigMap", "bikeshare")["data"].items():
         monkeypatch.setenv(name, value)
@@ -75,11 +76,13 @@ def test_the_program_accepts_what_is_rendered(charts: Path, case: Case, monkeypa
     assert settings.gate == Settings.model_fields["gate"].default
 
 
-def test_limits_reach_the_program(charts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = Case("bikeshare", "limits", sets=(
-        "settings.policies.gate.max_mae_ratio=1.05", "settings.policies.retraining.cooldown_days=3",
-        "settings.refreshSeconds=5", "settings.spoolMaxBytes=1073741824",
-    ))
+def test_limits_reach_the_program(charts: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "limits.yaml"
+    file.write_text(
+        "settings: {refreshSeconds: 5, spoolMaxBytes: 1073741824, policies: {gate: {max_mae_ratio: 1.05}}}",
+        encoding="utf-8",
+    )
+    case = Case("bikeshare", "limits", (str(file),))
     data = find(objects(charts, case), "ConfigMap", "bikeshare")["data"]
     for name, value in data.items():
         monkeypatch.setenv(name, value)
@@ -93,13 +96,11 @@ def test_limits_reach_the_program(charts: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_changed_setting_restarts_the_pods_that_read_it(charts: Path) -> None:
     def checksums(*sets: str) -> dict[str, str]:
-        pods = {
-            each["metadata"]["name"]: check.pod_template(each)
-            for each in objects(charts, Case("bikeshare", "sum", sets=sets))
-        }
+        rendered = objects(charts, Case("bikeshare", "sum", sets=sets))
+        pods = [(each["metadata"]["name"], pod) for each in rendered if (pod := check.pod_template(each))]
         return {
-            name: pod["metadata"]["annotations"]["checksum/config"] for name, pod in pods.items()
-            if pod is not None and any("configMapRef" in str(each.get("envFrom")) for each in check.containers(pod))
+            name: pod["metadata"]["annotations"]["checksum/config"] for name, pod in pods
+            if any("configMapRef" in str(each.get("envFrom")) for each in check.containers(pod))
         }
 
     before, after = checksums(), checksums("settings.refreshSeconds=61")
