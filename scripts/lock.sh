@@ -8,3 +8,7 @@ $compile pyproject.toml --extra dev --output-file requirements/dev.txt "$@"
 for image in pipeline predictor monitor dashboard; do
   $compile pyproject.toml --extra "$image" --constraints requirements/dev.txt --output-file "requirements/$image.txt"
 done
+# what hack/tools.sh installs, each in an environment of its own
+for tools in checks go; do
+  $compile "requirements/$tools.in" --output-file "requirements/$tools.txt"
+done
