@@ -4,7 +4,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up drill replay test test-fast check benchmark benchmark-monitor compile lock clean
+.PHONY: help setup demo up drill replay test test-fast test-cluster check benchmark benchmark-monitor compile lock clean
 
 help:  ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: check  ## Everything CI runs: static checks, then all tests with coverage 
 
 test-fast: setup  ## Unit tests only (seconds)
 	$(BIN)/python -m pytest tests/unit -q
+
+test-cluster: setup  ## Roll-outs and charts on a real API server (builds one from Go modules, once)
+	$(BIN)/python -m pytest tests/cluster -m cluster
 
 check: setup  ## Lint, format, types and import rules
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 The pod-template annotation `bikeshare.dev/model-version` pins pods to a version; the canary's scale says whether there
 is one. Nothing else is written, and no chart renders either: chart upgrades and roll-outs cannot undo each other
-(docs/decisions/0007-who-owns-which-field.md).
+(docs/decisions/0008-one-annotation-and-one-scale.md).
 """
 
 import time
