@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import ControlPlane, control_plane
+from tests.cluster.installation import Helm, helm_for, install
 from tests.cluster.stand_in_kubelet import StandInKubelet
 
 _NUMBERS = itertools.count(1)
@@ -34,6 +35,12 @@ def kubelet(plane: ControlPlane) -> Iterator[StandInKubelet]:
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def helm(plane: ControlPlane, kubelet: StandInKubelet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Helm]:
+    """Both charts, installed once with the values for kind; tests leave nothing but another promoted version."""
+    yield from install(helm_for(plane, tmp_path_factory.mktemp("helm")))
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def helm_for(plane: ControlPlane, folder: Path) -> Helm:
 
 
 def install(helm: Helm) -> Iterator[Helm]:
-    """Namespaces, Secrets, volumes, custom resources, both charts; and their removal."""
+    """Namespaces, Secrets, volumes, custom resources, both charts; removing them leaves nothing but data."""
     plane = helm.plane
     plane.apply(*(namespace(name, level) for name, level in ENFORCED.items()))
     plane.apply(*(secret(name, keys) for name, keys in SECRETS.items()))
@@ -84,8 +84,12 @@ def install(helm: Helm) -> Iterator[Helm]:
     helm.upgrade("platform", "--wait", "--timeout", "120s")
     helm.upgrade("bikeshare")
     yield helm
-    helm("uninstall", "bikeshare", "platform", "--namespace", NAMESPACE, "--wait", check=False)
-    plane.kubectl("delete", "namespace", *ENFORCED, "--wait=false")
+    helm("uninstall", "bikeshare", "platform", "--namespace", NAMESPACE)
+    kinds = "deployments,statefulsets,cronjobs,services,configmaps,networkpolicies,roles,rolebindings,hpa,pdb"
+    ours = ("-l", "app.kubernetes.io/part-of=bikeshare", "-o", "name")
+    left = plane.kubectl("-n", NAMESPACE, "get", kinds, *ours).stdout
+    assert left == "", f"after `helm uninstall` there is still {left}"
+    assert "bikeshare" not in plane.kubectl("get", "validatingadmissionpolicies", "-o", "name").stdout
 
 
 def namespace(name: str, level: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a node would do, without containers: pods that were scheduled start, get ready, fail or finish.
 
-No image runs. How a predictor pod fares follows from the version it is pinned to, in the words of the real one; pods of
-Jobs succeed; everything else gets ready. Pods being deleted end at once.
+No image runs. How a predictor pod fares follows from the version it is pinned to, in the words of the real one; pods
+that are not to be restarted succeed; everything else gets ready. Pods being deleted end at once.
 """
 
 import threading
@@ -80,8 +80,7 @@ class StandInKubelet:
 
 def outcome(pod: Any) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
     """The status of a pod that started, and what its predictor says of itself."""
-    owners = [owner.kind for owner in pod.metadata.owner_references or ()]
-    if "Job" in owners:
+    if pod.spec.restart_policy == "Never":
         return status_of(pod, phase="Succeeded", state=terminated(0, "Completed")), None
     version = (pod.metadata.annotations or {}).get(ANNOTATION, "")
     track = pod.metadata.labels.get(TRACK)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,19 +11,12 @@ from bikeshare.adapters.kubernetes_api import Deployments
 from bikeshare.adapters.kubernetes_rollouts import CANARY, STABLE, KubernetesRollouts, Patience
 from bikeshare.adapters.kubernetes_state import ANNOTATION, FIELD_MANAGER, pinned
 from bikeshare.errors import RolloutRefused
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.installation import NAMESPACE, PIPELINES, PROMOTERS, Helm, documents, helm_for, install, schemas
+from tests.cluster.installation import NAMESPACE, PIPELINES, PROMOTERS, Helm, documents, schemas
 from tests.cluster.stand_in_kubelet import StandInKubelet
 
 QUICK = Patience(ready_seconds=60.0, rollout_seconds=60.0, poll_seconds=0.1)
 
 Read = Callable[[str], Any]
-
-
-@pytest.fixture(scope="module")
-def helm(plane: ControlPlane, kubelet: StandInKubelet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Helm]:
-    """Both charts, installed once with the values for kind; tests leave nothing but another promoted version."""
-    yield from install(helm_for(plane, tmp_path_factory.mktemp("helm")))
 
 
 @pytest.fixture

@@ -2,22 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.cluster.control_plane import ControlPlane
-from tests.cluster.installation import NAMESPACE, PIPELINES, PROMOTERS, Helm, helm_for, install
-from tests.cluster.stand_in_kubelet import StandInKubelet
+from tests.cluster.installation import NAMESPACE, PIPELINES, PROMOTERS, Helm
 
 VERSION = "bikeshare.dev/model-version"
-
-
-@pytest.fixture(scope="module")
-def helm(plane: ControlPlane, kubelet: StandInKubelet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Helm]:
-    """Both charts."""
-    yield from install(helm_for(plane, tmp_path_factory.mktemp("helm")))
 
 
 def rights(helm: Helm, user: str, namespace: str) -> set[tuple[str, str, str]]:
@@ -27,8 +18,7 @@ def rights(helm: Helm, user: str, namespace: str) -> set[tuple[str, str, str]]:
             "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace},
         }
         answer = helm.plane.kubectl(
-            "create", "--as", who, "--as-group=system:serviceaccounts", "--as-group=system:authenticated", "-f", "-",
-            "-o", "json", stdin=json.dumps(review),
+            "create", "--as", who, "-f", "-", "-o", "json", stdin=json.dumps(review),
         )
         return {
             (verb, resource, name)

@@ -17,6 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bikeshare.adapters.bento import fetch_model
+from bikeshare.adapters.live_api import predictor_state
 from bikeshare.adapters.records import SqlRecords
 from bikeshare.adapters.registry import MlflowRegistry
 from bikeshare.settings import Settings
@@ -111,6 +112,9 @@ def test_without_a_champion_it_waits_alive_and_serves_the_first_one(world: World
         state = client.get("/-/state")[1]
         assert (state["ready"], state["refused"]) == (False, False)
         assert "no champion yet" in state["problem"]
+        assert predictor_state(running.url) == state
+        assert predictor_state(f"{running.url}/nowhere") is None
+        assert predictor_state(f"http://127.0.0.1:{free_port()}") is None
 
         registry = MlflowRegistry(f"sqlite:///{world.home / 'mlflow.db'}", "bikeshare", world.home / "mlartifacts")
         run = registry.log_run(run_name="first", params={}, metrics={}, tags={})
