@@ -4,7 +4,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up drill replay test test-fast test-cluster check benchmark benchmark-monitor compile lock clean
+.PHONY: help setup demo up drill replay test test-fast test-charts test-cluster check benchmark benchmark-monitor compile lock clean
 
 help:  ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,11 +32,15 @@ replay: setup  ## Replay all of 2012 and write benchmarks/replay.md
 	$(BIN)/bikeshare replay --write benchmarks/replay.md
 
 test: check  ## Everything CI runs: static checks, then all tests with coverage of the core
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml
+	$(BIN)/python -m pytest --ignore=tests/charts --cov --cov-report=term --cov-report=xml
 	$(BIN)/coverage report --include='bikeshare/core/*' --fail-under=95
 
 test-fast: setup  ## Unit tests only (seconds)
 	$(BIN)/python -m pytest tests/unit -q
+
+test-charts: setup  ## Render, lint and judge the Helm charts; needs no cluster, CRD_SCHEMAS names schemas of CRDs
+	hack/tools.sh helm promtool checkov kubernetes-validate shellcheck yamllint
+	$(BIN)/python -m pytest tests/charts
 
 test-cluster: setup  ## Roll-outs and charts on a real API server (builds one from Go modules, once)
 	$(BIN)/python -m pytest tests/cluster -m cluster

@@ -1,7 +1,7 @@
-"""`bikeshare data`: land, import, ingest, inspect and release observations."""
+"""`bikeshare data`: land, import, ingest, inspect and release observations; expire predictions."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bikeshare.settings import Settings
     from bikeshare.steps.ingest import IngestResult
 
-app = typer.Typer(no_args_is_help=True, help="Land, import, inspect and release observations.")
+app = typer.Typer(no_args_is_help=True, help="Land, import, inspect and release observations; expire predictions.")
 quarantine_app = typer.Typer(no_args_is_help=True, help="Days that validation refused.")
 app.add_typer(quarantine_app, name="quarantine")
 
@@ -143,6 +143,18 @@ def status(
         f"quarantined  {len(refused)} days" + (f": {', '.join(refused[:10])}" if refused else ""),
     ]
     _say(as_json, summary, "\n".join(lines))
+
+
+@app.command()
+def expire(as_json: Json = False) -> None:
+    """Delete predictions older than BIKESHARE_RETENTION_DAYS; observations and decisions stay."""
+    from bikeshare.bootstrap import wire_clock, wire_records
+    from bikeshare.settings import load_settings
+
+    settings = load_settings()
+    before = wire_clock(settings).now() - timedelta(days=settings.retention_days)
+    deleted = wire_records(settings).delete_predictions_before(before)
+    _say(as_json, {"deleted": deleted, "before": before}, f"{deleted} predictions made before {before} deleted")
 
 
 def _world() -> "tuple[ObjectStore, Records, Clock, Settings]":

@@ -30,11 +30,11 @@ SECRETS = {
 """No container runs here, so nobody reads a value; a missing key would keep nothing from starting."""
 
 KINDS = {
-    "servicemonitors": ("monitoring.coreos.com", "v1", "ServiceMonitor", "monitoring.coreos.com_servicemonitor_v1"),
-    "prometheusrules": ("monitoring.coreos.com", "v1", "PrometheusRule", "monitoring.coreos.com_prometheusrule_v1"),
-    "scaledobjects": ("keda.sh", "v1alpha1", "ScaledObject", "keda.sh_scaledobject_v1alpha1"),
+    "servicemonitors": ("monitoring.coreos.com", "v1", "ServiceMonitor"),
+    "prometheusrules": ("monitoring.coreos.com", "v1", "PrometheusRule"),
+    "scaledobjects": ("keda.sh", "v1alpha1", "ScaledObject"),
 }
-"""Plural -> group, version, kind, file of its JSON schema below CRD_SCHEMAS."""
+"""Plural -> group, version, kind."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,10 @@ def volume(number: int) -> dict[str, Any]:
 
 def definition(plural: str) -> dict[str, Any]:
     """A CustomResourceDefinition; its schema is the published one when CRD_SCHEMAS names a folder, else anything."""
-    group, version, kind, file = KINDS[plural]
+    group, version, kind = KINDS[plural]
     schema: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     if schemas():
-        schema = structural(json.loads((Path(schemas()) / f"{file}.json").read_text()))
+        schema = structural(json.loads((Path(schemas()) / f"{group}_{kind.lower()}_{version}.json").read_text()))
     return {
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": f"{plural}.{group}"},

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,31 @@ def test_releasing_a_day_that_is_not_there_is_exit_code_2(run: Any) -> None:
     assert code == 2
     assert "not in quarantine" in err
     assert run("release", "yesterday")[0] == 2
+
+
+def test_predictions_expire_by_age_and_a_second_run_finds_none(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from bikeshare.adapters.records import SqlRecords
+    from bikeshare.ports import PredictionRow
+
+    (tmp_path / "home").mkdir()
+    records = SqlRecords(f"sqlite:///{tmp_path / 'home' / 'records.db'}")
+    records.migrate()
+    old, kept = datetime(2010, 12, 31, 23), datetime(2011, 1, 2, 1)
+    records.insert_predictions([
+        PredictionRow(
+            request_id=f"r{position}", position=0, predicted_at=moment, model_version="1", timestamp=moment,
+            temp_c=1.0, feels_like_c=1.0, humidity_pct=50.0, windspeed_kmh=3.0, weather="clear", is_holiday=False,
+            features_hash="h", demand=5.0, lower_80=4.0, upper_80=6.0, lower_95=3.0, upper_95=7.0, source="mean",
+            degraded=False, level_age_hours=1.0,
+        )
+        for position, moment in enumerate([old, kept])
+    ])
+
+    monkeypatch.setenv("BIKESHARE_RETENTION_DAYS", "31")
+    code, out, _ = run("expire", "--json")
+    assert (code, json.loads(out)) == (0, {"deleted": 1, "before": "2011-01-01 00:00:00"})
+    assert run("expire")[1].startswith("0 predictions made before 2011-01-01")
+    left = records.iter_predictions(datetime(2010, 1, 1), datetime(2012, 1, 1))
+    assert [moment for batch in left for moment in batch["predicted_at"]] == [kept]
