@@ -43,6 +43,8 @@ test-charts: setup  ## Render, lint and judge the Helm charts; needs no cluster,
 	$(BIN)/python -m pytest tests/charts
 
 test-cluster: setup  ## Roll-outs and charts on a real API server (builds one from Go modules, once)
+	hack/tools.sh helm
+	hack/envtest.sh
 	$(BIN)/python -m pytest tests/cluster -m cluster
 
 check: setup  ## Lint, format, types and import rules
