@@ -4,7 +4,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up drill replay test test-fast test-charts check benchmark benchmark-monitor compile lock clean
+.PHONY: help setup demo up drill replay test test-fast test-charts test-cluster check benchmark benchmark-monitor compile lock clean
 
 help:  ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ test-fast: setup  ## Unit tests only (seconds)
 test-charts: setup  ## Render, lint and judge the Helm charts; needs no cluster, CRD_SCHEMAS names schemas of CRDs
 	hack/tools.sh helm promtool checkov kubernetes-validate shellcheck yamllint
 	$(BIN)/python -m pytest tests/charts
+
+test-cluster: setup  ## Roll-outs and charts on a real API server (builds one from Go modules, once)
+	hack/tools.sh helm
+	hack/envtest.sh
+	$(BIN)/python -m pytest tests/cluster -m cluster
 
 check: setup  ## Lint, format, types and import rules
 	$(BIN)/ruff check .

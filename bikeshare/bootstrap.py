@@ -119,7 +119,12 @@ def wire_rollouts(settings: Settings) -> Rollouts:
         from bikeshare.adapters.local_rollouts import LocalRollouts
 
         return LocalRollouts(f"http://127.0.0.1:{settings.supervisor_port}", settings.home.absolute())
-    raise ConfigurationError("BIKESHARE_ROLLOUT=kubernetes is not available in this version: use `local`")
+    from bikeshare.adapters.kubernetes_api import Deployments
+    from bikeshare.adapters.kubernetes_rollouts import CANARY, KubernetesRollouts
+    from bikeshare.adapters.live_api import predictor_state
+
+    canary_url = f"http://{CANARY}.{settings.namespace}:{settings.predictor_port}"
+    return KubernetesRollouts(Deployments(settings.namespace), canary_url, predictor_state)
 
 
 def wire_telemetry(settings: Settings, records: Records, *, job: str) -> Telemetry:

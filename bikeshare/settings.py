@@ -65,7 +65,10 @@ class Settings(BaseSettings):
     )
     dashboard_port: int = Field(default=8501, ge=1, le=65535, description="Port the dashboard listens on.")
     dashboard_url: str = Field(default="http://127.0.0.1:8501", description="Linked from alerts.")
-    model_version: str = Field(default="", description="Version a predictor is pinned to. Empty: the champion.")
+    model_version: str = Field(
+        default="",
+        description="Version a predictor is pinned to. Empty: the champion; with the Kubernetes roll-out it waits.",
+    )
     api_key: SecretStr = Field(default=SecretStr(""), description="When set, the API requires it as `X-API-Key`.")
     refresh_seconds: float = Field(
         default=60.0, gt=0, description="How often the predictor refreshes history and level."

@@ -4,6 +4,7 @@
 #   hack/tools.sh                  everything that is missing
 #   hack/tools.sh helm kubectl     only these
 #   hack/tools.sh --path           print the folder and do nothing else
+#   hack/tools.sh --go             print a Go that is recent enough to build them (installs one where there is none)
 #
 # helm, kubectl and kustomize are built from their Go modules (hack/tools/go.mod, verified by go.sum); checkov, hadolint,
 # kubernetes-validate, shellcheck and yamllint are locked wheels (requirements/checks.txt); promtool is Debian's.
@@ -106,6 +107,11 @@ install_promtool() {
   rm -rf "$work"
 }
 
+if [ "${1:-}" = --go ]; then
+  find_go >&2
+  command -v "$go"
+  exit
+fi
 mkdir -p "$bin"
 # two runs at once would write the same files
 if command -v flock >/dev/null; then

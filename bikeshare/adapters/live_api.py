@@ -1,8 +1,10 @@
 """The predictor's HTTP API as a client sees it (standard library only)."""
 
 import http.client
+import json
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from bikeshare.core.rollout import LiveAnswer
@@ -46,3 +48,16 @@ class HttpApi:
     def close(self) -> None:
         """Give the connection back."""
         self._connection.close()
+
+
+def predictor_state(url: str, *, timeout_seconds: float = 2.0) -> dict[str, Any] | None:
+    """What the predictor at this URL says about itself (`/-/state`); None when nothing readable comes back."""
+    api = HttpApi(url, timeout_seconds=timeout_seconds)
+    try:
+        answer = api.call("GET", "/-/state")
+        state = json.loads(answer.body) if answer.status == 200 else None
+    except (Unavailable, ValueError):
+        return None
+    finally:
+        api.close()
+    return state if isinstance(state, dict) else None

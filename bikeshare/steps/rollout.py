@@ -81,8 +81,11 @@ def roll_out(
             checks.append(Judgement("canary", True, f"ready at {url}"))
             checks.extend(_examine(ports, connect(url), version, forecaster, policy))
         if all(check.passed for check in checks):
-            ports.rollouts.promote_canary(version)
-            promoted = True
+            try:
+                ports.rollouts.promote_canary(version)
+                promoted = True
+            except RolloutRefused as error:
+                checks.append(Judgement("promotion", False, str(error)))
     finally:
         if not promoted:
             ports.rollouts.abort_canary(version)

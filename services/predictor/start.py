@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, disable_created_metri
 from bikeshare.adapters.artifacts import content_hash, load_artifact
 from bikeshare.adapters.bento import fetch_model
 from bikeshare.bootstrap import wire_clock, wire_records, wire_registry, wire_store
-from bikeshare.errors import ArtifactError, BikeshareError, ConfigurationError, NotFound, PermanentError
+from bikeshare.errors import ArtifactError, BikeshareError, NotFound, PermanentError, Unavailable
 from bikeshare.ports import Records
 from bikeshare.settings import Settings
 from bikeshare.steps.snapshot import build_snapshot, empty_snapshot
@@ -68,16 +68,16 @@ class Process:
             logger.error("this version cannot be served: %s", error)
             self.engine.refuse(str(error))
         except BikeshareError as error:
-            logger.warning("cannot load the model yet: %s", error)
-            self.engine.problem = f"cannot load the model yet: {error}"
+            problem = f"cannot load the model yet: {error}"
+            if problem != self.engine.problem:  # a pod may wait for its first model for days
+                logger.warning("%s", problem)
+            self.engine.problem = problem
             return False
         return True
 
     def _load(self) -> None:
         settings = self._settings
-        version = settings.model_version or wire_registry(settings).version_of("champion")
-        if version is None:
-            raise ConfigurationError("the registry has no champion: run the training pipeline first")
+        version = settings.model_version or self._champion()
         home = settings.home.absolute()
         try:
             artifact = load_artifact(
@@ -100,6 +100,19 @@ class Process:
         self._refresher.start()
         self.engine.wait_ready(FIRST_LOOK_SECONDS)
         _give_back_memory()
+
+    def _champion(self) -> str:
+        """The version of a process that nobody pinned; raises Unavailable while there is none.
+
+        On Kubernetes the roll-out pins every pod, through an annotation. A pod without it was made by an
+        installation that has rolled nothing out yet: it waits, and is replaced when there is a version.
+        """
+        if self._settings.rollout == "kubernetes":
+            raise Unavailable("no version is pinned: the first roll-out of the training pipeline replaces this pod")
+        version = wire_registry(self._settings).version_of("champion")
+        if version is None:
+            raise Unavailable("the registry has no champion yet: run the training pipeline")
+        return version
 
 
 def _give_back_memory() -> None:

@@ -19,6 +19,7 @@ RULES: dict[tuple[str, str, str, tuple[str, ...], str], str] = {
         "set the version annotation; the admission policy refuses every other field",
     ("promoter", "apps", "deployments/scale", ("predictor-canary",), "get"): "is a canary running",
     ("promoter", "apps", "deployments/scale", ("predictor-canary",), "patch"): "start and remove the canary",
+    ("promoter", "", "pods", (), "list"): "why is a version not ready, which one serves if a roll-out was cut off",
 }
 """Every right that the charts give: (role, API group, resource, names, verb) and why."""
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from bikeshare.adapters.local_rollouts import LocalRollouts
-from bikeshare.errors import Conflict, RolloutRefused, Unavailable
+from bikeshare.errors import RolloutRefused, Unavailable
 from bikeshare.ports import Rollouts
+from tests.contract.rollouts import RolloutsContract
 from tests.fakes.front_thread import front
 from tests.fakes.rollouts import MemoryRollouts
 
@@ -21,56 +22,8 @@ def rollouts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rollout
         yield LocalRollouts(running.control_url, tmp_path)
 
 
-def test_nothing_serves_before_the_first_promotion(rollouts: Rollouts) -> None:
-    assert rollouts.serving_version() is None
-    rollouts.start_canary("1")
-    assert rollouts.serving_version() is None
-
-
-def test_a_promoted_canary_serves_and_the_next_one_replaces_it(rollouts: Rollouts) -> None:
-    for version in ("1", "2"):
-        assert version in rollouts.start_canary(version) or rollouts.start_canary(version).startswith("http")
-        rollouts.promote_canary(version)
-        assert rollouts.serving_version() == version
-
-
-def test_an_aborted_canary_leaves_the_serving_version(rollouts: Rollouts) -> None:
-    rollouts.start_canary("1")
-    rollouts.promote_canary("1")
-    rollouts.start_canary("2")
-    rollouts.abort_canary("2")
-
-    assert rollouts.serving_version() == "1"
-    with pytest.raises(RolloutRefused, match="not the canary"):
-        rollouts.promote_canary("2")
-
-
-def test_a_version_that_refuses_is_refused_with_its_reason(rollouts: Rollouts) -> None:
-    with pytest.raises(RolloutRefused, match="refuse-1 refuses to serve"):
-        rollouts.start_canary("refuse-1")
-    rollouts.start_canary("1")
-    rollouts.promote_canary("1")
-
-    assert rollouts.serving_version() == "1"
-
-
-def test_one_canary_at_a_time(rollouts: Rollouts) -> None:
-    rollouts.start_canary("1")
-    with pytest.raises(Conflict):
-        rollouts.start_canary("2")
-
-
-def test_starting_and_promoting_may_be_repeated(rollouts: Rollouts) -> None:
-    assert rollouts.start_canary("1") == rollouts.start_canary("1")
-    rollouts.promote_canary("1")
-    rollouts.promote_canary("1")
-
-    assert rollouts.serving_version() == "1"
-
-
-def test_aborting_what_does_not_run_is_no_error(rollouts: Rollouts) -> None:
-    rollouts.abort_canary("9")
-    assert rollouts.serving_version() is None
+class TestRollouts(RolloutsContract):
+    """The contract, with the fixture above; tests/cluster runs it against a real API server."""
 
 
 def test_without_a_supervisor_the_message_says_what_to_do(tmp_path: Path) -> None:

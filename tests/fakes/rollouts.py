@@ -1,4 +1,4 @@
-"""Roll-outs in memory; `refuse` names versions that never become ready."""
+"""Roll-outs in memory; `refuse` names versions that never become ready, `refuse_later` ones that fail as stable."""
 
 from collections.abc import Callable, Iterable
 
@@ -15,6 +15,7 @@ class MemoryRollouts:
         self.serving = serving
         self.canary: str | None = None
         self.refuse = set(refuse)
+        self.refuse_later: set[str] = set()
         self.calls: list[tuple[str, str]] = []
         self._url_of = url_of
 
@@ -33,6 +34,8 @@ class MemoryRollouts:
             if self.serving == version:
                 return
             raise RolloutRefused(f"version {version} is not the canary: start it before promoting it")
+        if version in self.refuse_later:
+            raise RolloutRefused(f"version {version} was not ready everywhere")
         self.serving, self.canary = version, None
 
     def abort_canary(self, version: str) -> None:

@@ -17,7 +17,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bikeshare.adapters.bento import fetch_model
+from bikeshare.adapters.live_api import predictor_state
 from bikeshare.adapters.records import SqlRecords
+from bikeshare.adapters.registry import MlflowRegistry
 from bikeshare.settings import Settings
 from services.predictor.start import Process
 from tests.integration.predictor.world import (
@@ -101,6 +103,39 @@ def test_a_model_that_changed_on_disk_after_it_was_fetched_is_refused(world: Wor
 
 def test_an_unknown_version_is_refused(world: World) -> None:
     assert "version 99 is not packaged" in refusal(world, "99")
+
+
+def test_without_a_champion_it_waits_alive_and_serves_the_first_one(world: World) -> None:
+    with predictor(world, "", probe="/livez") as running:
+        client = Client(running.url)
+        assert client.send("GET", "/readyz")[0] == 503
+        state = client.get("/-/state")[1]
+        assert (state["ready"], state["refused"]) == (False, False)
+        assert "no champion yet" in state["problem"]
+        assert predictor_state(running.url) == state
+        assert predictor_state(f"{running.url}/nowhere") is None
+        assert predictor_state(f"http://127.0.0.1:{free_port()}") is None
+
+        registry = MlflowRegistry(f"sqlite:///{world.home / 'mlflow.db'}", "bikeshare", world.home / "mlartifacts")
+        run = registry.log_run(run_name="first", params={}, metrics={}, tags={})
+        version = registry.register(run, world.artifacts["1"], {})
+        registry.set_alias("champion", version)
+
+        wait_until(lambda: client.send("GET", "/readyz")[0] == 200, 60, "the first champion")
+        assert client.get("/-/state")[1]["model_version"] == version == "1"
+
+
+def test_an_unpinned_pod_waits_and_asks_no_registry(world: World) -> None:
+    settings = Settings(
+        home=world.home, clock=f"file:{world.home / 'clock'}", rollout="kubernetes",
+        tracking_uri="http://127.0.0.1:9",
+    )
+    process = Process(settings, CollectorRegistry())
+    state = process.engine.state()
+    process.close()
+
+    assert (state["ready"], state["refused"], state["model_version"]) == (False, False, "")
+    assert "no version is pinned" in state["problem"]
 
 
 def test_the_snapshot_follows_new_labels_when_asked_and_the_virtual_clock_by_itself(world: World) -> None:

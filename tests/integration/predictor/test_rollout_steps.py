@@ -171,6 +171,17 @@ def test_a_canary_that_refuses_to_start_is_rejected(bench: Bench) -> None:
     assert bench.unchanged()
 
 
+def test_a_version_that_fails_while_traffic_moves_is_rejected(bench: Bench) -> None:
+    bench.roll_out("1")
+    bench.rollouts.refuse_later.add("2")
+    result = bench.roll_out("2")
+
+    assert [check.name for check in result.checks if not check.passed] == ["promotion"]
+    assert "not ready everywhere" in bench.registry.get("2").tags["rejected_reason"]
+    assert "version 1 keeps serving" in bench.inbox.alerts[0].action
+    assert bench.unchanged()
+
+
 def test_a_version_behind_another_name_is_noticed(bench: Bench) -> None:
     bench.roll_out("1")
     wrong = AsgiPredictor(bench.world.artifacts["2"], "3", bench.records, bench.clock, bench.folder)

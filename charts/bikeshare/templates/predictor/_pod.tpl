@@ -57,6 +57,8 @@ spec:
       lifecycle:
         # endpoints are removed while the process still answers
         preStop: {sleep: {seconds: 5}}
+      # the promoter repeats it when a version crashes
+      terminationMessagePolicy: FallbackToLogsOnError
       resources: {{- toYaml $predictor.resources | nindent 8 }}
       securityContext: {{- include "common.containerSecurityContext" $root | nindent 8 }}
       volumeMounts:
