@@ -99,7 +99,7 @@ def _kubectl(*arguments: str, text: str | None = None) -> str:
 def _found(namespace: str, names: list[str]) -> dict[Name, Data]:
     answer = _kubectl("-n", namespace, "get", "secret", *names, "--ignore-not-found", "-o", "json")
     document = json.loads(answer) if answer.strip() else {"items": []}
-    items = document["items"] if "items" in document else [document]
+    items = document.get("items", [document])  # a single one comes without a list
     decoded = {
         item["metadata"]["name"]: {
             key: base64.b64decode(value).decode() for key, value in (item.get("data") or {}).items()

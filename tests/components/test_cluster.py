@@ -51,8 +51,8 @@ def test_environment_comes_from_one_config_map_and_one_secret(executors: dict[st
     for name, pod in executors.items():
         [config], [secret] = pod["configMapAsEnv"], pod["secretAsEnv"]
         assert (config["configMapName"], secret["secretName"]) == (CONFIG_MAP, SECRET), name
-        assert {item["envVar"]: item["configMapKey"] for item in config["keyToEnv"]} == dict(zip(CONFIG, CONFIG, strict=True))
-        assert {item["envVar"]: item["secretKey"] for item in secret["keyToEnv"]} == dict(zip(SECRETS, SECRETS, strict=True))
+        assert {item["envVar"]: item["configMapKey"] for item in config["keyToEnv"]} == {key: key for key in CONFIG}
+        assert {item["envVar"]: item["secretKey"] for item in secret["keyToEnv"]} == {key: key for key in SECRETS}
         assert config["optional"], name
         assert secret["optional"], name
 

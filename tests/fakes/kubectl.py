@@ -5,6 +5,7 @@ Runs as a program. `FAKE_KUBECTL` names its folder: `objects.json` is the cluste
 """
 
 import argparse
+import base64
 import json
 import os
 import re
@@ -52,6 +53,14 @@ def run_job(job: dict[str, Any], objects: dict[str, Any]) -> None:
     """Run the command of a Job as the cluster would: environment from the manifest, volumes under our folder."""
     container = job["spec"]["template"]["spec"]["containers"][0]
     variables = {name: os.environ[name] for name in ("PATH", "FAKE_KUBECTL")}
+    for source in container.get("envFrom", []):
+        kind, reference = ("configmap", source["configMapRef"]) if "configMapRef" in source else (
+            "secret", source["secretRef"]
+        )
+        data = objects[key_of(kind, job["metadata"]["namespace"], reference["name"])]["data"]
+        variables |= {
+            name: value if kind == "configmap" else base64.b64decode(value).decode() for name, value in data.items()
+        }
     for item in container["env"]:
         value = item.get("value")
         if value is None:
@@ -114,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     for flag in ("--server-side", "--force-conflicts", "--ignore-not-found"):
         parser.add_argument(flag, action="store_true")
-    for option in ("--context", "--field-manager", "--timeout", "--for", "--tail", "--wait", "--dry-run"):
+    for option in ("--context", "--field-manager", "--timeout", "--for", "--tail", "--wait", "--dry-run", "--follow"):
         parser.add_argument(option)
     parser.add_argument("--from-literal", action="append", default=[])
     parser.add_argument("-n", "--namespace", default="default")
@@ -144,6 +153,12 @@ def main() -> None:
         sys.stdout.write(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
         return
     elif verb in ("get", "delete", "logs", "wait", "rollout"):
+        if verb == "get" and len(words) == 1:  # all of some kinds in one namespace
+            kinds = [kind.rstrip("s") for kind in words[0].split(",")]
+            found = [item for key, item in objects.items()
+                     if key.split("/")[0] in kinds and key.split("/")[1] == options.namespace]
+            sys.stdout.write(json.dumps({"apiVersion": "v1", "kind": "List", "items": found}))
+            return
         if verb in ("get", "delete"):
             keys = [key_of(words[0], options.namespace, name) for name in words[1:]]
         else:

@@ -1,5 +1,6 @@
 """Tools for building manifests, and a cluster that is a folder."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,15 +23,30 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bikeshare" / "bin"
 
 
+def tool(name: str) -> str:
+    """Where a command-line tool is; `hack/tools.sh` installs it when it is nowhere."""
+    path = f"{TOOLS}:{os.environ['PATH']}"
+    if shutil.which(name, path=path) is None:
+        subprocess.run([str(ROOT / "hack" / "tools.sh"), name], check=True)
+    found = shutil.which(name, path=path)
+    assert found, f"hack/tools.sh did not install {name}"
+    return found
+
+
+def script(name: str) -> ModuleType:
+    """A Python script of hack/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "hack" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="session")
 def kustomize() -> list[str]:
-    """A command that builds a kustomization; `hack/tools.sh` brings one."""
-    path = f"{TOOLS}:{os.environ['PATH']}"
-    for name, *more in (["kustomize", "build"], ["kubectl", "kustomize"]):
-        found = shutil.which(name, path=path)
-        if found:
-            return [found, *more]
-    raise AssertionError("neither kustomize nor kubectl is installed: run hack/tools.sh")
+    """A command that builds a kustomization."""
+    return [tool("kubectl"), "kustomize"]
 
 
 @pytest.fixture(scope="session")
@@ -88,9 +105,9 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the scripts find first on their path: our kubectl, this Python."""
     programs = tmp_path_factory.mktemp("programs") / "bin"
     programs.mkdir()
-    packages = sysconfig.get_path("purelib")
+    path = f"{ROOT}:{sysconfig.get_path('purelib')}"
     for name, options in (("kubectl", "-S -m tests.fakes.kubectl"), ("python", "")):  # -S: starts four times faster
-        (programs / name).write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}:{packages}" exec {sys.executable} {options} "$@"\n')
+        (programs / name).write_text(f'#!/bin/sh\nPYTHONPATH="{path}" exec {sys.executable} {options} "$@"\n')
         (programs / name).chmod(0o755)
     return programs
 

@@ -1,7 +1,6 @@
 """`hack/bootstrap.sh` on a cluster that keeps state: complete after one run, unchanged by the next."""
 
 import base64
-import importlib.util
 import itertools
 import re
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.manifests.conftest import ROOT, Cluster
+from tests.manifests.conftest import ROOT, Cluster, script
 
 SECRETS = {
     "bikeshare/bikeshare": {"BIKESHARE_DATABASE_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
@@ -31,12 +30,7 @@ SECRETS = {
 
 @pytest.fixture(scope="module")
 def make_secrets() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_secrets", ROOT / "hack" / "make_secrets.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("make_secrets")
 
 
 def passwords() -> Iterator[str]:
@@ -89,8 +83,8 @@ def test_a_second_run_changes_nothing_and_builds_nothing(bootstrapped: Cluster) 
 def test_another_overlay_is_applied_without_new_passwords(bootstrapped: Cluster) -> None:
     cluster = bootstrapped
     known = secrets_of(cluster)
-    marker = {"kind": "ConfigMap", "metadata": {"namespace": "kubeflow", "name": "kfp-applied"}, "data": {"overlay": "1"}}
-    cluster.put(marker)
+    metadata = {"namespace": "kubeflow", "name": "kfp-applied"}
+    cluster.put({"kind": "ConfigMap", "metadata": metadata, "data": {"overlay": "another"}})
     output = bootstrap(cluster)
 
     assert "applied" in output
@@ -202,7 +196,8 @@ def test_keys_are_completed_and_the_copy_follows(make_secrets: ModuleType) -> No
 
 
 def test_task_pods_find_their_secret_keys(make_secrets: ModuleType) -> None:
-    from components._runtime import SECRET, SECRETS as READ
+    from components._runtime import SECRET
+    from components._runtime import SECRETS as READ
 
     possible = SECRETS["kubeflow/bikeshare"] | set(make_secrets.FROM_ENVIRONMENT)
     assert SECRET == "bikeshare"

@@ -103,3 +103,12 @@ def test_releasing_a_day_that_is_not_there_is_exit_code_2(run: Any) -> None:
     assert code == 2
     assert "not in quarantine" in err
     assert run("release", "yesterday")[0] == 2
+
+
+def test_history_can_be_moved_to_today(run: Any) -> None:
+    code, out, _ = run("land", "--until", "2026-11-25", "--start", "2026-11-20", "--json")
+    assert code == 0
+    assert [Path(key).parent.name for key in json.loads(out)["written"]] == [
+        f"date=2026-11-{day}" for day in range(20, 25)
+    ]
+    assert run("land", "--until", "tomorrow")[0] == 2
