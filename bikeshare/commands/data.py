@@ -1,13 +1,15 @@
 """`bikeshare data`: land, import, ingest, inspect and release observations."""
 
 import json
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from bikeshare.ports import Clock, ObjectStore, Records
     from bikeshare.settings import Settings
     from bikeshare.steps.ingest import IngestResult
@@ -157,11 +159,11 @@ def _world() -> "tuple[ObjectStore, Records, Clock, Settings]":
     return wire_store(settings), wire_records(settings), wire_clock(settings), settings
 
 
-def _day(text: str) -> date:
+def _day(text: str) -> "date":
     from bikeshare.errors import ConfigurationError
 
     try:
-        return date.fromisoformat(text)
+        return datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError as error:
         raise ConfigurationError(f"{text!r} is not a day: use `today` or e.g. 2026-11-25") from error
 
