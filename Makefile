@@ -4,7 +4,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up drill replay test test-fast test-charts test-cluster check benchmark benchmark-monitor compile lock clean
+.PHONY: help setup demo up drill replay test test-fast test-charts test-cluster check benchmark benchmark-monitor compile lock cluster-up cluster-down cluster-status clean
 
 help:  ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,5 +64,16 @@ compile: setup  ## Compile the pipeline to pipelines/compiled/
 lock: setup  ## Re-resolve all dependencies into requirements/*.txt
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/lock.sh
 
+cluster-up: setup  ## Check this machine, make a kind cluster, install everything (PROFILE=lite for small laptops)
+	kind get clusters | grep -qx bikeshare || { $(BIN)/bikeshare doctor --cluster $(if $(filter lite,$(PROFILE)),--lite) \
+	  && kind create cluster --config kind-config.yaml; }
+	skaffold run --kube-context kind-bikeshare $(if $(PROFILE),--profile $(PROFILE))
+
+cluster-down:  ## Delete the kind cluster with all its data
+	kind delete cluster --name bikeshare
+
+cluster-status:  ## What runs on the cluster; for what does not, why
+	SKAFFOLD_KUBE_CONTEXT=kind-bikeshare python3 hack/cluster_status.py
+
 clean:  ## Remove everything that can be made again
-	rm -rf .venv var build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage coverage.xml
+	rm -rf .venv var build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage coverage.xml .cache

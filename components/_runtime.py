@@ -19,7 +19,9 @@ CONFIG_MAP = "bikeshare"
 CONFIG = (
     "BIKESHARE_STORE_URL", "BIKESHARE_S3_ENDPOINT_URL", "BIKESHARE_PIPELINES_URL", "BIKESHARE_PIPELINES_NAMESPACE",
     "BIKESHARE_ROLLOUT", "BIKESHARE_NAMESPACE", "BIKESHARE_PREDICTOR_URL", "BIKESHARE_DASHBOARD_URL",
-    "BIKESHARE_ENVIRONMENT_NAME", "MLFLOW_TRACKING_URI", "SLACK_CHANNEL", "SLACK_API_URL", "PUSHGATEWAY_URL",
+    "BIKESHARE_ENVIRONMENT_NAME", "BIKESHARE_MODEL_NAME", "BIKESHARE_VALIDATION", "BIKESHARE_GATE",
+    "BIKESHARE_ROLLOUT_CHECKS", "BIKESHARE_DRIFT", "BIKESHARE_RETRAINING", "MLFLOW_TRACKING_URI", "SLACK_CHANNEL",
+    "SLACK_API_URL", "PUSHGATEWAY_URL", "TZ",
 )
 """Keys of the ConfigMap, named like the variables they become."""
 
@@ -30,11 +32,25 @@ SECRETS = (
 )
 """Keys of the Secret, named like the variables they become."""
 
+LABELS = {"app.kubernetes.io/part-of": "bikeshare", "app.kubernetes.io/component": "training"}
+"""What NetworkPolicies can tell our task pods by."""
+
+USER = 10001
+"""User and group of our images."""
+
+HOME = "/var/lib/bikeshare"
+"""BIKESHARE_HOME of our images."""
+
 
 def on_cluster(task: PipelineTask, *, cpu: str, memory: str) -> PipelineTask:
-    """Environment and resources in a pod; `kfp.local` ignores all of it and inherits the caller's environment."""
+    """Environment, resources and rights in a pod; `kfp.local` ignores them and inherits the caller's environment."""
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, {name: name for name in CONFIG}, optional=True)
     kubernetes.use_secret_as_env(task, SECRET, {name: name for name in SECRETS}, optional=True)
+    for label, value in LABELS.items():
+        kubernetes.add_pod_label(task, label, value)
+    kubernetes.set_image_pull_policy(task, "IfNotPresent")  # images that kind has loaded are in no registry
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    kubernetes.empty_dir_mount(task, volume_name="home", mount_path=HOME, size_limit="2Gi")
     task.set_cpu_request(cpu)
     task.set_memory_request(memory)
     task.set_memory_limit(memory)

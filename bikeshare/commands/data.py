@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from bikeshare.ports import Clock, ObjectStore, Records
     from bikeshare.settings import Settings
     from bikeshare.steps.ingest import IngestResult
@@ -24,15 +26,19 @@ Day = Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Day, e.g. 2
 def land(
     start: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day.")] = None,
     end: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day after the last one.")] = None,
+    until: Annotated[str, typer.Option(help="Move the history to end the day before: `today` or 2026-11-25.")] = "",
     source: Annotated[Path | None, typer.Option(help="UCI hour.csv(.gz); default: the one in the repository.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write the UCI history as one object per day, where ingest finds it."""
     from bikeshare.commands import checkout
+    from bikeshare.core.moving import moved
     from bikeshare.core.observations import load_uci
     from bikeshare.steps.landing import land as land_days
 
     frame = load_uci(_read(source or checkout() / "data" / "hour.csv.gz"))
+    if until:
+        frame = moved(frame, _world()[2].now().date() if until == "today" else _day(until))
     if start is not None:
         frame = frame[frame["timestamp"] >= start]
     if end is not None:
@@ -163,6 +169,15 @@ def _world() -> "tuple[ObjectStore, Records, Clock, Settings]":
 
     settings = load_settings()
     return wire_store(settings), wire_records(settings), wire_clock(settings), settings
+
+
+def _day(text: str) -> "date":
+    from bikeshare.errors import ConfigurationError
+
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is not a day: use `today` or e.g. 2026-11-25") from error
 
 
 def _read(path: Path) -> bytes:

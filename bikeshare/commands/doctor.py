@@ -1,22 +1,15 @@
 """`bikeshare doctor`: what is missing on this machine and how to fix it."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from bikeshare.core.cluster_needs import Finding
+
 app = typer.Typer(help="Say what is missing on this machine and how to fix it.")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: what was looked at, what was seen, and what to do when it is not right."""
-
-    name: str
-    ok: bool
-    seen: str
-    fix: str = ""
 
 
 def examine() -> list[Finding]:
@@ -104,10 +97,22 @@ def _services(settings: "object") -> list[Finding]:
     return findings
 
 
+def examine_for_cluster(*, lite: bool) -> Sequence[Finding]:
+    """Look at Docker, the cluster tools, limits and ports; changes nothing."""
+    from bikeshare.adapters.cluster_facts import cluster_facts
+    from bikeshare.core.cluster_needs import LITE, ClusterNeeds, examine_cluster
+
+    return examine_cluster(cluster_facts(), LITE if lite else ClusterNeeds())
+
+
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(
+    cluster: Annotated[bool, typer.Option("--cluster", help="What a local Kubernetes cluster needs.")] = False,
+    lite: Annotated[bool, typer.Option("--lite", help="With --cluster: without monitoring and autoscaling.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Examine this machine; exits 2 when something is missing."""
-    findings = examine()
+    findings = examine_for_cluster(lite=lite) if cluster else examine()
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:

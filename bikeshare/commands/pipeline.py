@@ -107,7 +107,7 @@ def publish(
     version: Annotated[str, typer.Option(help="Name of the pipeline version, e.g. the image's tag.")],
     package: Annotated[Path | None, typer.Option(help="Compiled pipeline.")] = None,
 ) -> None:
-    """Upload the compiled pipeline to KFP; an existing version is left as it is."""
+    """Upload the compiled pipeline to KFP; an existing version is left as it is, and so is the schedule."""
     from bikeshare.settings import load_settings
 
     typer.echo(_kfp(load_settings()).publish(version, package))

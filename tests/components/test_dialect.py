@@ -109,7 +109,7 @@ def test_cluster_variables_are_settings_or_well_known() -> None:
     ours = {f"BIKESHARE_{name.upper()}" for name in Settings.model_fields}
     theirs = {
         "MLFLOW_TRACKING_URI", "SLACK_CHANNEL", "SLACK_API_URL", "SLACK_WEBHOOK_URL", "SLACK_BOT_TOKEN",
-        "PUSHGATEWAY_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+        "PUSHGATEWAY_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TZ",
     }
     assert set(CONFIG) | set(SECRETS) <= ours | theirs
     assert not set(CONFIG) & set(SECRETS)

@@ -313,3 +313,30 @@ def test_scheduling_keeps_one_recurring_run_of_the_newest_version(server: KfpSer
     assert (kept["max_concurrency"], kept["no_catchup"]) == ("1", True)
     assert kept["trigger"]["cron_schedule"]["cron"] == "0 30 3 * * *"
     assert json.loads(json.dumps(kept["runtime_config"]["parameters"])) == {"reason": "schedule"}
+
+
+def test_going_back_to_an_older_release_goes_back_to_its_version(server: KfpServer, package: Path) -> None:
+    runs = remote(server, package)
+    runs.schedule("image-1", "0 30 3 * * *", {})
+    runs.schedule("image-2", "0 30 3 * * *", {})
+    assert started_version(server, runs, "a") == "image-2"
+    runs.schedule("image-1", "0 30 3 * * *", {})
+    assert started_version(server, runs, "b") == "image-1"
+
+
+def test_a_schedule_whose_version_was_deleted_does_not_decide(server: KfpServer, package: Path) -> None:
+    runs = remote(server, package)
+    runs.schedule("image-1", "0 30 3 * * *", {})
+    runs.publish("image-2")
+    server.versions.pop(version_of(server, "image-1"))
+    assert started_version(server, runs, "a") == "image-2"
+
+
+def version_of(server: KfpServer, name: str) -> str:
+    (found,) = [key for key, item in server.versions.items() if item["display_name"] == name]
+    return found
+
+
+def started_version(server: KfpServer, runs: KfpRuns, run_key: str) -> str:
+    run = server.runs[runs.submit({}, run_key=run_key, reason="x").run_id]
+    return server.versions[run["pipeline_version_reference"]["pipeline_version_id"]]["display_name"]

@@ -115,9 +115,13 @@ def _handler(state: KfpServer) -> type[BaseHTTPRequestHandler]:
             if path == "pipelines/upload":
                 item = {"pipeline_id": state.new_id(), "display_name": name, "name": name, "created_at": state.stamp()}
                 state.pipelines[item["pipeline_id"]] = item
+                self._version(item["pipeline_id"], name)  # the first upload is a version, too
                 return item
+            return self._version(query["pipelineid"][0], name)
+
+        def _version(self, pipeline_id: str, name: str) -> dict[str, Any]:
             item = {
-                "pipeline_version_id": state.new_id(), "pipeline_id": query["pipelineid"][0], "display_name": name,
+                "pipeline_version_id": state.new_id(), "pipeline_id": pipeline_id, "display_name": name,
                 "name": name, "created_at": state.stamp(),
             }
             state.versions[item["pipeline_version_id"]] = item

@@ -57,6 +57,15 @@ def test_from_landing_to_release(run: Any) -> None:
     assert run("quarantine", "list")[1].strip() == "the quarantine is empty"
 
 
+def test_history_can_be_moved_to_today(run: Any) -> None:
+    code, out, _ = run("land", "--until", "2026-11-25", "--start", "2026-11-20", "--json")
+    assert code == 0
+    assert [Path(key).parent.name for key in json.loads(out)["written"]] == [
+        f"date=2026-11-{day}" for day in range(20, 25)
+    ]
+    assert run("land", "--until", "tomorrow")[0] == 2
+
+
 def test_an_own_file_is_imported_by_its_mapping(run: Any, root: Path, tmp_path: Path) -> None:
     lines = gzip.decompress((root / "data" / "hour.csv.gz").read_bytes()).split(b"\r\n")[:50]
     file = tmp_path / "mine.csv"

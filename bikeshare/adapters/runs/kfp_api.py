@@ -93,18 +93,14 @@ class KfpRuns:
         return kfp_publish.schedule(self._kfp, version, package or self._package, cron, arguments)
 
     def _source(self) -> dict[str, Any]:
-        """What to start: the newest published version, else the package itself."""
+        """What to start: the published version, else the package itself."""
         import kfp_server_api
 
-        def newest() -> Any:
-            pipeline_id = self._kfp.pipeline_id()
-            versions = [] if pipeline_id is None else self._kfp.versions(pipeline_id)
-            return versions[0] if versions else None
-
-        version = self._kfp.retry("read the published pipeline", newest)
-        if version is not None:
+        published = self._kfp.retry("read the published pipeline", lambda: kfp_publish.current(self._kfp))
+        if published is not None:
+            pipeline_id, version_id = published
             return {"pipeline_version_reference": kfp_server_api.V2beta1PipelineVersionReference(
-                pipeline_id=version.pipeline_id, pipeline_version_id=version.pipeline_version_id
+                pipeline_id=pipeline_id, pipeline_version_id=version_id
             )}
         import yaml
 

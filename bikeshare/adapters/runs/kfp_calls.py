@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from bikeshare.errors import BikeshareError, ConfigurationError, Conflict, NotFound, Unavailable
 
 PIPELINE = "bikeshare-training"
-"""Name under which the pipeline is published; its newest version is what a request starts."""
+"""Name under which the pipeline is published."""
 
 EXPERIMENT = "bikeshare"
 
@@ -54,6 +54,13 @@ class KfpApi:
             pipeline_id, sort_by="created_at desc", page_size=100, _request_timeout=self.timeout_seconds
         )
         return list(page.pipeline_versions or [])
+
+    def recurring(self, name: str) -> list[Any]:
+        """Recurring runs of that name, newest first."""
+        page = self.service("RecurringRun").recurring_run_service_list_recurring_runs(
+            namespace=self.namespace, page_size=100, sort_by="created_at desc", _request_timeout=self.timeout_seconds
+        )
+        return [item for item in page.recurring_runs or [] if item.display_name == name]
 
     def experiment(self) -> str:
         """Id of our experiment, created if absent."""

@@ -47,11 +47,7 @@ def schedule(kfp: KfpApi, version: str, package: Path, cron: str, arguments: Map
     version_id = publish(kfp, version, package)
 
     def attempt() -> str:
-        service = kfp.service("RecurringRun")
-        page = service.recurring_run_service_list_recurring_runs(
-            namespace=kfp.namespace, page_size=100, _request_timeout=kfp.timeout_seconds
-        )
-        known = [item for item in page.recurring_runs or [] if item.display_name == SCHEDULE]
+        service, known = kfp.service("RecurringRun"), kfp.recurring(SCHEDULE)
         same = [item for item in known if _starts(item, version_id, cron, arguments)]
         wanted = same[0] if same else service.recurring_run_service_create_recurring_run(
             api.V2beta1RecurringRun(
@@ -73,6 +69,19 @@ def schedule(kfp: KfpApi, version: str, package: Path, cron: str, arguments: Map
         return kept
 
     return kfp.retry("schedule the pipeline", attempt)
+
+
+def current(kfp: KfpApi) -> tuple[str, str] | None:
+    """Ids of the pipeline and the version that a request starts: the scheduled one, else the newest, else None.
+
+    Scheduled first: whoever goes back to an older release schedules its version again, but does not upload it again.
+    """
+    pipeline_id = kfp.pipeline_id()
+    versions = [] if pipeline_id is None else [version.pipeline_version_id for version in kfp.versions(pipeline_id)]
+    references = [item.pipeline_version_reference for item in kfp.recurring(SCHEDULE)]
+    scheduled = [item.pipeline_version_id for item in references if item is not None]
+    chosen = [version for version in scheduled if version in versions] or versions
+    return (str(pipeline_id), str(chosen[0])) if chosen else None
 
 
 def _starts(item: Any, version_id: str, cron: str, arguments: Mapping[str, Any]) -> bool:
