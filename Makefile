@@ -4,7 +4,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up drill replay test test-fast check benchmark benchmark-monitor compile lock clean
+.PHONY: help setup demo up drill replay test test-fast test-images check benchmark benchmark-monitor compile lock clean
 
 help:  ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,11 +32,18 @@ replay: setup  ## Replay all of 2012 and write benchmarks/replay.md
 	$(BIN)/bikeshare replay --write benchmarks/replay.md
 
 test: check  ## Everything CI runs: static checks, then all tests with coverage of the core
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml
+	$(BIN)/python -m pytest -m "not images" --cov --cov-report=term --cov-report=xml
 	$(BIN)/coverage report --include='bikeshare/core/*' --fail-under=95
 
 test-fast: setup  ## Unit tests only (seconds)
 	$(BIN)/python -m pytest tests/unit -q
+
+test-images: export BASE_IMAGE ?= bikeshare/base:bookworm
+test-images: setup  ## Build the images and play the loop in them (Docker; BASE_IMAGE=... to build on another base)
+	hack/docker.sh start
+	test "$$BASE_IMAGE" != bikeshare/base:bookworm || hack/base-image.sh
+	hack/build-images.sh
+	$(BIN)/python -m pytest -m images tests/images
 
 check: setup  ## Lint, format, types and import rules
 	$(BIN)/ruff check .

@@ -8,3 +8,4 @@ $compile pyproject.toml --extra dev --output-file requirements/dev.txt "$@"
 for image in pipeline predictor monitor dashboard; do
   $compile pyproject.toml --extra "$image" --constraints requirements/dev.txt --output-file "requirements/$image.txt"
 done
+$compile services/mlflow/requirements.in --constraints requirements/dev.txt --output-file requirements/mlflow.txt
