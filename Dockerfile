@@ -1,40 +1,44 @@
 ARG BASE_IMAGE=python:3.12-slim-bookworm
 
+# The pins of the build's own tools; the stages below are made again only when one of these changes.
+FROM ${BASE_IMAGE} AS pins
+COPY requirements/dev.txt /
+RUN awk '/^(setuptools|uv)==/,!/\\$/' /dev.txt > /tools.txt
+
 # What builds; no image that runs is made from it.
 FROM ${BASE_IMAGE} AS tools
-RUN python3 -m venv /opt/tools
+COPY --from=pins /tools.txt /
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+    && python3 -m venv /opt/tools \
+    && /opt/tools/bin/pip install --quiet --no-deps --require-hashes --requirement /tools.txt
 COPY --chmod=755 hack/image-site.sh /usr/local/bin/image-site.sh
 
-# The project, built once; its build backend is pinned like everything else.
+# The project, built once.
 FROM tools AS wheel
 WORKDIR /src
-COPY requirements/dev.txt ./
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
-    awk '/^setuptools==/,!/\\$/' dev.txt > backend.txt \
-    && image-site.sh /opt/backend backend.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY bikeshare bikeshare
-RUN PYTHONPATH="$(echo /opt/backend/lib/python3*/site-packages)" \
-    /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
+RUN /opt/tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM tools AS pipeline-site
 COPY requirements/pipeline.txt /
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
+RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     image-site.sh /opt/bikeshare /pipeline.txt
 
 FROM tools AS predictor-site
 COPY requirements/predictor.txt /
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
+RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     image-site.sh /opt/bikeshare /predictor.txt
 
 FROM tools AS monitor-site
 COPY requirements/monitor.txt /
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
+RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     image-site.sh /opt/bikeshare /monitor.txt
 
 FROM tools AS dashboard-site
 COPY requirements/dashboard.txt /
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
+RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     image-site.sh /opt/bikeshare /dashboard.txt
 
 # What runs: the base's interpreter without installers and set-user-id programs, and a user without a home.
@@ -57,7 +61,7 @@ ENV PATH=/opt/bikeshare/bin:$PATH \
 FROM runtime AS pipeline
 COPY --from=pipeline-site /opt/bikeshare /opt/bikeshare
 RUN --mount=from=tools,source=/opt/tools,target=/opt/tools --mount=from=wheel,source=/wheels,target=/wheels \
-    /opt/tools/bin/pip --python /opt/bikeshare/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
+    /opt/tools/bin/uv pip install --quiet --python /opt/bikeshare --no-cache --no-deps --no-index --compile-bytecode /wheels/*.whl
 COPY components components
 COPY pipelines pipelines
 COPY services services
@@ -75,7 +79,7 @@ CMD ["bikeshare", "pipeline", "--help"]
 FROM runtime AS predictor
 COPY --from=predictor-site /opt/bikeshare /opt/bikeshare
 RUN --mount=from=tools,source=/opt/tools,target=/opt/tools --mount=from=wheel,source=/wheels,target=/wheels \
-    /opt/tools/bin/pip --python /opt/bikeshare/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
+    /opt/tools/bin/uv pip install --quiet --python /opt/bikeshare --no-cache --no-deps --no-index --compile-bytecode /wheels/*.whl
 COPY components components
 COPY pipelines pipelines
 COPY services services
@@ -95,7 +99,7 @@ CMD ["python", "-m", "services.predictor", "--host", "0.0.0.0"]
 FROM runtime AS monitor
 COPY --from=monitor-site /opt/bikeshare /opt/bikeshare
 RUN --mount=from=tools,source=/opt/tools,target=/opt/tools --mount=from=wheel,source=/wheels,target=/wheels \
-    /opt/tools/bin/pip --python /opt/bikeshare/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
+    /opt/tools/bin/uv pip install --quiet --python /opt/bikeshare --no-cache --no-deps --no-index --compile-bytecode /wheels/*.whl
 COPY components components
 COPY pipelines pipelines
 COPY services services
@@ -112,7 +116,7 @@ CMD ["python", "-m", "services.monitor"]
 FROM runtime AS dashboard
 COPY --from=dashboard-site /opt/bikeshare /opt/bikeshare
 RUN --mount=from=tools,source=/opt/tools,target=/opt/tools --mount=from=wheel,source=/wheels,target=/wheels \
-    /opt/tools/bin/pip --python /opt/bikeshare/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
+    /opt/tools/bin/uv pip install --quiet --python /opt/bikeshare --no-cache --no-deps --no-index --compile-bytecode /wheels/*.whl
 COPY components components
 COPY pipelines pipelines
 COPY services services

@@ -16,7 +16,7 @@ from tests.images.stack import KFP_PORT, Stack, call, push_receiver, s3_server, 
 
 pytestmark = [pytest.mark.images, pytest.mark.timeout(1800)]
 
-START, TRAINED_AT = datetime(2011, 1, 1), datetime(2011, 10, 1)
+START, TRAINED_AT = datetime(2011, 1, 1), datetime(2012, 1, 1)
 LOOKED_AT = TRAINED_AT + timedelta(days=3, hours=6)
 STALE_AT = TRAINED_AT + timedelta(weeks=10)
 ALLOWED_HOSTS = "mlflow:5000,localhost:*,127.0.0.1:*"
@@ -138,7 +138,7 @@ def test_pipeline_image_trains_and_rolls_out_a_version(stack: Stack, outcome: di
 
     assert (outcome["status"], outcome["outcome"]["result"]) == ("succeeded", "promoted")
     assert f"loop/models/{version}/package.json" in stack.objects("bikeshare")
-    assert stack.sql("SELECT count(*) FROM observations")[0][0] > 6000
+    assert stack.sql("SELECT count(*) FROM observations")[0][0] > 8000
 
 
 def test_artifacts_go_through_mlflow_into_its_own_bucket(stack: Stack, outcome: dict[str, Any]) -> None:
