@@ -134,7 +134,8 @@ def start_postgres(stack: Stack) -> None:
     programs = f"/postgres/{package.name}/pginstall/bin"
     script = (
         "umask 077 && echo $POSTGRES_PASSWORD > /tmp/password"
-        f" && {programs}/initdb -D /tmp/data -U postgres --encoding=UTF8 --auth=scram-sha-256 --pwfile=/tmp/password > /dev/null"
+        f" && {programs}/initdb -D /tmp/data -U postgres --encoding=UTF8 --auth=scram-sha-256"
+        " --pwfile=/tmp/password > /dev/null"
         " && echo host all all all scram-sha-256 >> /tmp/data/pg_hba.conf"
         f" && exec {programs}/postgres -D /tmp/data -k /tmp -c listen_addresses='*' -c fsync=off"
     )
@@ -142,7 +143,8 @@ def start_postgres(stack: Stack) -> None:
         stack.images["pipeline"], "sh", "-c", script, name=stack.container("postgresql"),
         options=(
             "--network", stack.network, "--network-alias", "postgresql", *mount(package, f"/postgres/{package.name}"),
-            *mount(libraries, f"/postgres/{libraries.name}"), *environment({"POSTGRES_PASSWORD": stack.passwords["postgres"]}),
+            *mount(libraries, f"/postgres/{libraries.name}"),
+            *environment({"POSTGRES_PASSWORD": stack.passwords["postgres"]}),
         ),
     )
 
