@@ -4,7 +4,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up drill replay test test-fast test-charts test-cluster check benchmark benchmark-monitor compile lock cluster-up cluster-down cluster-status clean
+.PHONY: help setup demo up drill replay test test-fast test-charts test-cluster test-images check benchmark benchmark-monitor compile lock cluster-up cluster-down cluster-status clean
 
 help:  ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,13 @@ test-cluster: setup  ## Roll-outs and charts on a real API server (builds one fr
 	hack/tools.sh helm
 	hack/envtest.sh
 	$(BIN)/python -m pytest tests/cluster -m cluster
+
+test-images: export BASE_IMAGE ?= bikeshare/base:bookworm
+test-images: setup  ## Build the images and play the loop in them (Docker; BASE_IMAGE=... to build on another base)
+	hack/docker.sh start
+	test "$$BASE_IMAGE" != bikeshare/base:bookworm || hack/base-image.sh
+	hack/build-images.sh
+	$(BIN)/python -m pytest -m images tests/images
 
 check: setup  ## Lint, format, types and import rules
 	$(BIN)/ruff check .

@@ -12,3 +12,4 @@ done
 for tools in checks go; do
   $compile "requirements/$tools.in" --output-file "requirements/$tools.txt"
 done
+$compile services/mlflow/requirements.in --constraints requirements/dev.txt --output-file requirements/mlflow.txt

@@ -141,11 +141,11 @@ def _handler(state: KfpServer) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def serve_kfp() -> Iterator[KfpServer]:
-    """Run the fake on a free port."""
+def serve_kfp(host: str = "127.0.0.1", port: int = 0) -> Iterator[KfpServer]:
+    """Run the fake, by default on a free port."""
     state = KfpServer()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state))
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server = ThreadingHTTPServer((host, port), _handler(state))
+    state.url = f"http://{host}:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -1,0 +1,195 @@
+"""The whole loop in containers: history to S3, a run of the pipeline, the live API, the monitor's look."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.fakes.kfp_server import KfpServer, serve_kfp
+from tests.images.containers import Docker
+from tests.images.stack import KFP_PORT, Stack, call, push_receiver, s3_server, start_postgres
+
+pytestmark = [pytest.mark.images, pytest.mark.timeout(1800)]
+
+START, TRAINED_AT = datetime(2011, 1, 1), datetime(2012, 1, 1)
+LOOKED_AT = TRAINED_AT + timedelta(days=3, hours=6)
+STALE_AT = TRAINED_AT + timedelta(weeks=10)
+ALLOWED_HOSTS = "mlflow:5000,localhost:*,127.0.0.1:*"
+
+
+@pytest.fixture(scope="module")
+def stack(docker: Docker, images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """PostgreSQL, S3, MLflow and a Pushgateway that answer."""
+    folder = tmp_path_factory.mktemp("stack")
+    (folder / "clock").mkdir(mode=0o755)
+    network = f"bikeshare-test-{folder.parent.name}"
+    with ExitStack() as exits:
+        exits.callback(docker.clean)
+        made = Stack(docker, images, folder, network, docker.network(network))
+        made.set_clock(TRAINED_AT)
+        start_postgres(made)
+        exits.enter_context(s3_server(made))
+        exits.enter_context(push_receiver(made))
+        _start_mlflow(made)
+        yield made
+
+
+def _start_mlflow(stack: Stack) -> None:
+    backend = f"postgresql://mlflow:{stack.passwords['mlflow']}@postgresql:5432/mlflow"
+    stack.job("mlflow", "mlflow", "db", "upgrade", backend)
+    name = stack.serve(
+        "mlflow", name="mlflow", MLFLOW_BACKEND_STORE_URI=backend, MLFLOW_ARTIFACTS_DESTINATION="s3://mlflow",
+        MLFLOW_SERVE_ARTIFACTS="true", MLFLOW_S3_ENDPOINT_URL="http://minio:9000",
+        MLFLOW_SERVER_ALLOWED_HOSTS=ALLOWED_HOSTS,
+    )
+    url = f"http://{stack.docker.address(name)}:5000"
+    stack.docker.wait(name, "MLflow", lambda: call(f"{url}/health")[0] == 200, seconds=240)
+
+
+@pytest.fixture(scope="module")
+def outcome(stack: Stack) -> dict[str, Any]:
+    """What the pipeline says of its run, from landed history to a first version in front of traffic.
+
+    The roll-out is the embedded one: front and pipeline share the network and the home, like containers of one pod.
+    """
+    stack.job("pipeline", "bikeshare", "data", "land", "--start", f"{START:%F}", "--end", f"{TRAINED_AT:%F}")
+    home = ("--volume", f"{stack.docker.volume(stack.container('home'))}:/shared")
+    front = stack.serve(
+        "predictor", "bikeshare", "serve", "--host", "0.0.0.0", name="front", options=home, BIKESHARE_HOME="/shared"
+    )
+    status = f"http://{stack.docker.address(front)}:3000/-/status"
+    stack.docker.wait(front, "an open port", lambda: call(status)[0] == 200)
+    printed = stack.docker.run(
+        stack.images["pipeline"], "bikeshare", "pipeline", "run", "--trees", "10", "--run-key", "first", "--json",
+        options=(*home, "--network", f"container:{front}", *stack.settings(BIKESHARE_HOME="/shared")), seconds=900,
+    )
+    assert stack.docker.stop(front) == 0
+    return dict(json.loads(printed))
+
+
+@dataclass(frozen=True)
+class Live:
+    """The predictor of one pinned version."""
+
+    container: str
+    url: str
+    answer: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def live(stack: Stack, outcome: dict[str, Any], history: pd.DataFrame) -> Live:
+    """The predictor image alone, pinned as a pod is, after it answered the hours of three days."""
+    name = stack.serve("predictor", name="predictor", BIKESHARE_MODEL_VERSION=outcome["outcome"]["version"])
+    url = f"http://{stack.docker.address(name)}:3000"
+    stack.docker.wait(name, "readiness", lambda: call(f"{url}/readyz")[0] == 200)
+    hours = history[(history["timestamp"] >= TRAINED_AT) & (history["timestamp"] < TRAINED_AT + timedelta(days=3))]
+    names = ["timestamp", "temp_c", "feels_like_c", "humidity_pct", "windspeed_kmh", "weather", "is_holiday"]
+    instances = json.loads(hours[names].to_json(orient="records", date_format="iso", date_unit="s"))
+    status, answer = call(f"{url}/predict", {"instances": instances})
+    assert status == 200, answer
+    return Live(name, url, answer)
+
+
+@pytest.fixture(scope="module")
+def kfp(stack: Stack) -> Iterator[KfpServer]:
+    """A KFP API under the name of the Service."""
+    with serve_kfp(stack.gateway, KFP_PORT) as server:
+        yield server
+
+
+def look(stack: Stack) -> dict[str, Any]:
+    """One look of the monitor image, as the CronJob does it."""
+    return dict(json.loads(stack.job(
+        "monitor", "python", "-m", "services.monitor", BIKESHARE_PIPELINES_URL=f"http://ml-pipeline:{KFP_PORT}",
+        PUSHGATEWAY_URL="http://pushgateway:9091",
+    )))
+
+
+@pytest.fixture(scope="module")
+def decision(stack: Stack, live: Live, kfp: KfpServer) -> dict[str, Any]:
+    """The first look, three days later, when the truth of the answered hours has landed."""
+    until = TRAINED_AT + timedelta(days=3)
+    stack.job("pipeline", "bikeshare", "data", "land", "--start", f"{TRAINED_AT:%F}", "--end", f"{until:%F}")
+    _await_rows(stack, 72)
+    stack.set_clock(LOOKED_AT)
+    return look(stack)
+
+
+def _await_rows(stack: Stack, count: int) -> None:
+    """The prediction log writes behind the answers."""
+    name = stack.container("predictor")
+    stack.docker.wait(name, "logged rows", lambda: stack.sql("SELECT count(*) FROM predictions") == [(count,)], 30)
+
+
+def test_mlflow_answers_its_own_names_only(stack: Stack) -> None:
+    url = f"http://{stack.docker.address(stack.container('mlflow'))}:5000/api/2.0/mlflow/experiments/search?max_results=1"
+
+    assert call(url, headers={"Host": "mlflow:5000"})[0] == 200
+    assert call(url, headers={"Host": "mlflow.evil.example:5000"})[0] == 403
+
+
+def test_pipeline_image_trains_and_rolls_out_a_version(stack: Stack, outcome: dict[str, Any]) -> None:
+    version = outcome["outcome"]["version"]
+
+    assert (outcome["status"], outcome["outcome"]["result"]) == ("succeeded", "promoted")
+    assert f"loop/models/{version}/package.json" in stack.objects("bikeshare")
+    assert stack.sql("SELECT count(*) FROM observations")[0][0] > 8000
+
+
+def test_artifacts_go_through_mlflow_into_its_own_bucket(stack: Stack, outcome: dict[str, Any]) -> None:
+    source = stack.sql("SELECT source, current_stage FROM model_versions", "mlflow", "mlflow")[0][0]
+
+    assert source.startswith("mlflow-artifacts:/")
+    assert [key for key in stack.objects("mlflow") if key.endswith("model/model.onnx")]
+    assert not [key for key in stack.objects("bikeshare") if key.endswith("model/model.onnx")]
+
+
+def test_predictor_image_serves_the_pinned_version_and_logs_to_postgresql(
+    stack: Stack, outcome: dict[str, Any], live: Live
+) -> None:
+    _await_rows(stack, 72)
+    answered = [item["demand"] for item in live.answer["predictions"]]
+
+    assert live.answer["model_version"] == outcome["outcome"]["version"]
+    assert len(answered) == 72
+    assert len(set(answered)) > 60
+    logged = stack.sql("SELECT model_version, demand FROM predictions ORDER BY timestamp")
+    assert {row[0] for row in logged} == {live.answer["model_version"]}
+    assert [row[1] for row in logged] == pytest.approx(answered)
+
+
+def test_predictor_image_exports_metrics(live: Live) -> None:
+    status, text = call(f"{live.url}/metrics")
+
+    assert status == 200
+    assert 'bikeshare_requests_total{code="200",route="/predict"} 1.0' in text
+
+
+def test_monitor_image_judges_and_records(stack: Stack, decision: dict[str, Any], kfp: KfpServer) -> None:
+    assert (decision["state"], decision["action"]) == ("healthy", "none"), decision
+    assert stack.sql("SELECT action, reason FROM decisions ORDER BY decided_at")[0] == ("none", decision["reason"])
+    assert [key for key in stack.objects("bikeshare") if key.startswith("loop/decisions/")]
+    assert b"bikeshare_" in stack.pushed[-1]
+    assert not kfp.runs
+
+
+def test_monitor_image_requests_a_run_from_kfp_when_the_model_is_stale(
+    stack: Stack, decision: dict[str, Any], kfp: KfpServer
+) -> None:
+    stack.set_clock(STALE_AT)
+
+    asked = look(stack)
+
+    assert asked["action"] == "retrain", asked
+    run = kfp.runs[asked["run_id"]]
+    assert run["display_name"] == asked["run_key"]
+    assert run["pipeline_spec"]["pipelineInfo"]["name"] == "bikeshare-training"
+
+
+def test_predictor_image_stops_within_its_grace(stack: Stack, decision: dict[str, Any], live: Live) -> None:
+    assert stack.docker.stop(live.container) == 0
