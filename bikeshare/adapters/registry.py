@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from bikeshare.adapters.migration_lock import one_migration
 from bikeshare.errors import NotFound, Unavailable
 from bikeshare.ports import ModelVersion
 
@@ -186,8 +187,10 @@ class MlflowRegistry:
             os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(self._connect_retries))
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(self._request_timeout_seconds))
+            file = None
             if self._uri.startswith("sqlite:///"):
-                Path(self._uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+                file = Path(self._uri.removeprefix("sqlite:///"))
+                file.parent.mkdir(parents=True, exist_ok=True)
             import logging
 
             import mlflow
@@ -196,7 +199,8 @@ class MlflowRegistry:
             for noisy in ("mlflow.store.db.utils", "alembic.runtime.migration", "alembic"):
                 logging.getLogger(noisy).setLevel(logging.WARNING)
             try:
-                self._cached = mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+                with one_migration(file):
+                    self._cached = mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
             except (mlflow.MlflowException, SQLAlchemyError, OSError) as error:
                 raise Unavailable(f"MLflow at {self._place} cannot be opened: {error}") from error
         return self._cached

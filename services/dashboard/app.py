@@ -3,7 +3,7 @@
 import streamlit as st
 
 from services.dashboard import frame
-from services.dashboard.pages import drift, forecast, health, loop, models, quality
+from services.dashboard.views import drift, forecast, health, loop, models, quality
 from services.dashboard.world import world
 
 # Title, address and function of every page; the first one is home.

@@ -67,7 +67,6 @@ class World:
         return self._once("registry", wire_registry)
 
     def _once(self, name: str, wire: Callable[[Settings], T]) -> T:
-        # Opening the records migrates them, which two threads of one process must not do at once.
         with self._opening:
             if name not in self._opened:
                 self._opened[name] = wire(self.settings)

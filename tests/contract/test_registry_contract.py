@@ -8,11 +8,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from bikeshare.adapters.records import SqlRecords
 from bikeshare.adapters.registry import MlflowRegistry
 from bikeshare.errors import NotFound, Unavailable
 from bikeshare.ports import ModelRegistry
@@ -176,6 +178,26 @@ def test_what_was_logged_can_be_read_in_mlflow(mlflow_database: Path, artifact: 
     assert run.info.status == "FINISHED"
     stored = {path.name for path in (tmp_path / "artifacts" / run_id / "artifacts").iterdir()}
     assert {"contract.json", "gate.json"} <= stored
+
+
+def test_a_first_day_may_begin_in_several_processes_and_threads_at_once(tmp_path: Path) -> None:
+    """Dashboard, live API and pipeline open an empty home together; every one of them creates what is missing."""
+    url = f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}"
+    other = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from bikeshare.adapters.registry import MlflowRegistry\n"
+                               "MlflowRegistry(sys.argv[1], 'bikes').version_of('champion')", url],
+        stderr=subprocess.PIPE, text=True,
+    )
+    opened = [
+        lambda: MlflowRegistry(url, "bikes").version_of("champion"),
+        lambda: MlflowRegistry(url, "bikes").version_of("champion"),
+        SqlRecords(f"sqlite:///{tmp_path / 'records.db'}").migrate,
+    ]
+    with ThreadPoolExecutor(len(opened)) as threads:
+        answers = list(threads.map(lambda open_one: open_one(), opened))
+    assert answers == [None, None, None]
+    _, problems = other.communicate(timeout=120)
+    assert other.returncode == 0, problems
 
 
 def test_an_orchestrators_run_is_adopted_and_left_open(

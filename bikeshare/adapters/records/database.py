@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from bikeshare.adapters.migration_lock import one_migration
 from bikeshare.adapters.records.tables import HEAD
 from bikeshare.errors import ConfigurationError, Unavailable
 
@@ -87,7 +88,8 @@ class Database:
                 raise Unavailable(f"cannot create the folder of {self._file}: {error.strerror}") from error
         if self.read(_revision) == HEAD:
             return
-        self.write(self._upgrade)
+        with one_migration():
+            self.write(self._upgrade)
 
     def bulk_insert(self, connection: Connection, table: Table, names: Sequence[str],
                     rows: Sequence[Sequence[Any]], on_conflict: str) -> int:
