@@ -63,15 +63,18 @@ def demand_scaled(frame: pd.DataFrame, start: datetime, end: datetime, factor: f
     return changed.astype(frame.dtypes)
 
 
-def home_office(frame: pd.DataFrame, start: datetime, end: datetime, share: float = 0.5) -> pd.DataFrame:
+def home_office(
+    frame: pd.DataFrame, start: datetime, end: datetime, share: float = 0.5, *, every_day: bool = False
+) -> pd.DataFrame:
     """A share of commuters works from home, for good: weekday peaks shrink, the hours between them fill.
 
     This is a change of *shape*: the daily sum stays, so the online level cannot absorb it and a retrain is the right
-    answer. What the peaks (07-09, 17-19) lose on a weekday is spread over 10:00-15:59 of the same day.
+    answer. What the peaks (07-09, 17-19) lose on a weekday is spread over 10:00-15:59 of the same day; with `every_day`
+    on Saturdays and Sundays too, so that two days of any week show the change.
     """
     changed = frame.copy()
     clock = frame["timestamp"].dt.hour
-    weekday = _inside(frame, start, end) & (frame["timestamp"].dt.weekday < 5)
+    weekday = _inside(frame, start, end) & (every_day | (frame["timestamp"].dt.weekday < 5))
     peak, midday = weekday & clock.isin(PEAK_HOURS), weekday & clock.between(10, 15)
     day = frame["timestamp"].dt.normalize()
     for column in ("casual", "registered"):

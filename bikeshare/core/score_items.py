@@ -84,7 +84,7 @@ ITEMS: tuple[Item, ...] = (
          "the answer names its source and level, but no command walks through trees and level"),
     Item("infrastructure-6", "Does each version pass a canary?", 1, (
         f"{_API}test_rollout_steps.py::test_a_failed_check_leaves_everything_as_it_was",
-        "tests/contract/test_rollouts_contract.py::test_an_aborted_canary_leaves_the_serving_version",
+        f"{_API}test_rollout_steps.py::test_a_live_api_that_fails_is_rolled_back",
     )),
     Item("infrastructure-7", "Is the way back fast and safe?", 1, (
         f"{_API}test_rollout_steps.py::test_rolling_back_swaps_traffic_and_aliases",

@@ -116,7 +116,7 @@ class InProcessRuns:
         gate = GatePolicy()
         evaluation = evaluate_challenger(observations, artifact, trial, load_artifact, policy=gate, seed=0)
         # Milliseconds of a busy machine decide nothing in a rehearsal.
-        promotion = judge(replace(evaluation, row_ms=0.0), gate)
+        promotion = judge(replace(evaluation, row_ms=None), gate)
         record_gate(ports.registry, made.version, promotion)
         champion = ports.registry.version_of("champion")
         before = None if evaluation.champion is None else evaluation.champion.overall.wape

@@ -33,7 +33,7 @@ class Evaluation:
     champion_version: str | None
     champion_backtest_wape: float | None
     artifact_mb: float
-    row_ms: float
+    row_ms: float | None
     champion_row_ms: float | None
     paired: PairedDifference | None
     plan_reason: str

@@ -17,6 +17,7 @@ NOT_FOR_TASKS = {
     "BIKESHARE_PIPELINE_PACKAGE": "for whoever requests a run",
     "BIKESHARE_PREDICTOR_PORT": "for the predictor",
     "BIKESHARE_SUPERVISOR_PORT": "for the local roll-out",
+    "BIKESHARE_DASHBOARD_PORT": "for the dashboard",
     "BIKESHARE_MODEL_VERSION": "for the predictor",
     "BIKESHARE_REFRESH_SECONDS": "for the predictor",
     "BIKESHARE_SPOOL_MAX_BYTES": "for the predictor",

@@ -100,7 +100,7 @@ class ClusterDoor:
                 answer = httpx.get(f"{url}/model", headers=self._key(), timeout=10)
         except (ConnectionError, httpx.TransportError):
             return None
-        return answer.json()["version"] if answer.status_code == 200 else None
+        return answer.json()["model_version"] if answer.status_code == 200 else None
 
     def _key(self) -> dict[str, str]:
         key = secret(APP, "bikeshare").get("BIKESHARE_API_KEY")

@@ -70,11 +70,12 @@ def play(door: Door, history: pd.DataFrame, now: datetime, say: Callable[[str], 
     asked = world[(world["timestamp"] >= changed + timedelta(hours=now.hour + 1))]
     ask(door, asked)
     say("the truth arrives from a world in which most commuters stay at home")
-    different = home_office(world, changed, datetime.combine(today, clock_time()), share=0.9)
+    # The gate judges the newest two days, whichever they are: the change must show on all of them.
+    different = home_office(world, changed, datetime.combine(today, clock_time()), share=0.9, every_day=True)
     decisions: list[dict[str, Any]] = []
     arrived = today - timedelta(days=CHANGED_DAYS)
-    for last in (4, 3, 2):
-        until = today - timedelta(days=last - 1)
+    # Decay is confirmed on two labelled days.
+    for until in (today - timedelta(days=2), today - timedelta(days=1)):
         door.land(_between(different, arrived, until))
         arrived = until
         decisions.append(door.look())

@@ -323,7 +323,7 @@ def test_a_report_that_fails_changes_no_decision(world: MonitorWorld) -> None:
 
     assert world.submitted() == [decision.run_key]
     assert world.records.decisions()[0].report_url is None
-    assert [item.key.endswith("failed.txt") for item in world.store.list("reports/")] == [True]
+    assert [item.key.rsplit("/", 1)[1] for item in world.store.list("reports/date=")] == ["failed.txt"]
 
 
 def test_while_slack_is_away_the_monitor_decides_and_the_alert_follows(

@@ -140,7 +140,12 @@ def test_every_rule_is_evaluated_without_an_error(played: Prometheus) -> None:
 
 
 def test_an_alert_of_the_play_is_worded_for_people(played: Prometheus) -> None:
-    (broken,) = [a for a in played.ask("alerts")["alerts"] if a["labels"]["alertname"] == "LiveDataBroken"]
+    def broken_alerts() -> list[dict[str, Any]]:
+        return [a for a in played.ask("alerts")["alerts"] if a["labels"]["alertname"] == "LiveDataBroken"]
+
+    # Rules are evaluated a second after what they read was scraped.
+    wait_until(lambda: bool(broken_alerts()), 30, "an alert about broken data")
+    (broken,) = broken_alerts()
 
     assert broken["annotations"]["summary"] == "Live inputs or new observations break the rule unit"
     assert broken["annotations"]["runbook_url"] == "docs/runbooks/LiveDataBroken.md"

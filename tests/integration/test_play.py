@@ -49,7 +49,7 @@ class LocalDoor:
             answer = self.stage.http.get("/model")
         except httpx.TransportError:
             return None
-        return answer.json()["version"] if answer.status_code == 200 else None
+        return answer.json()["model_version"] if answer.status_code == 200 else None
 
 
 @pytest.mark.slow

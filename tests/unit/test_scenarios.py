@@ -62,6 +62,9 @@ def test_home_office_flattens_weekday_peaks_and_keeps_the_daily_sum(spring) -> N
     assert after[8] / before[8] == pytest.approx(0.5, abs=0.02)
     assert after[12] > before[12]
     pd.testing.assert_series_equal(profile(changed, True), profile(spring, True))
+    daily = scenarios.home_office(spring, START, END, every_day=True)
+    assert profile(daily, True)[18] / profile(spring, True)[18] == pytest.approx(0.5, abs=0.02)
+    pd.testing.assert_series_equal(profile(daily, False), after)
     ratio = changed.loc[inside(changed), "demand"].sum() / spring.loc[inside(spring), "demand"].sum()
     assert ratio == pytest.approx(1.0, abs=0.01)
     assert (changed["demand"] == changed["casual"] + changed["registered"]).all()
