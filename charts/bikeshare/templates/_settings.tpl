@@ -17,6 +17,7 @@ BIKESHARE_PIPELINES_NAMESPACE: {{ .Values.pipelines.namespace | quote }}
 BIKESHARE_PIPELINES_URL: {{ include "bikeshare.pipelinesUrl" . | quote }}
 BIKESHARE_PIPELINE_PACKAGE: pipelines/compiled/training.yaml
 BIKESHARE_PREDICTOR_PORT: "3000"
+BIKESHARE_DASHBOARD_PORT: "8501"
 BIKESHARE_PREDICTOR_URL: http://predictor.{{ .Release.Namespace }}.svc:3000
 BIKESHARE_REFRESH_SECONDS: {{ $settings.refreshSeconds | int64 | quote }}
 BIKESHARE_RETENTION_DAYS: {{ $settings.retentionDays | int64 | quote }}
