@@ -50,9 +50,9 @@ def progress(deployment: Any) -> str:
 
 
 def last_written(deployment: Any) -> datetime | None:
-    """When the promoter last changed the Deployment or its scale; None when it never did."""
-    times = [entry.time for entry in deployment.metadata.managed_fields or () if entry.manager == FIELD_MANAGER]
-    return max(times, default=None)
+    """When the promoter last pinned the Deployment; None when it never did. The API server dates no change of scale."""
+    entries = [entry for entry in deployment.metadata.managed_fields or () if entry.manager == FIELD_MANAGER]
+    return max((entry.time for entry in entries if entry.time is not None), default=None)
 
 
 def is_ready(pod: Any) -> bool:

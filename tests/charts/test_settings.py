@@ -49,7 +49,7 @@ def made_secrets(root: Path) -> dict[tuple[str, str], set[str]]:
 
 @pytest.mark.parametrize("case", BIKESHARE, ids=str)
 def test_every_setting_has_one_home(charts: Path, case: Case) -> None:
-    keys = set(find(objects(charts, case), "ConfigMap", "bikeshare")["data"])
+    keys = set(find(objects(charts, case), "ConfigMap", "bikeshare")["data"]) - {"TZ"}
 
     assert keys | secret_variables() | OF_A_POD | EMBEDDED_ONLY == variables()
     assert keys & (secret_variables() | OF_A_POD | EMBEDDED_ONLY) == set()

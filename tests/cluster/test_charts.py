@@ -174,7 +174,7 @@ def test_pod_security_refuses_a_privileged_pod(helm: Helm) -> None:
     assert "privileged" in refused.stderr
 
 
-@pytest.mark.parametrize(("name", "deadline"), [("monitor", 1800), ("retention", 1800)])
+@pytest.mark.parametrize(("name", "deadline"), [("monitor", 1800), ("retention", 3600)])
 def test_a_cron_job_makes_a_job_that_makes_a_pod(helm: Helm, name: str, deadline: int) -> None:
     cron = get(helm, "cronjob", name)
     spec = cron["spec"]

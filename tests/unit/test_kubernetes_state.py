@@ -95,6 +95,7 @@ def test_only_the_promoters_own_writes_count() -> None:
         client.V1ManagedFieldsEntry(manager=manager, time=datetime(2012, 1, 1, hour, tzinfo=UTC))
         for manager, hour in entries
     ]
+    found.metadata.managed_fields.append(client.V1ManagedFieldsEntry(manager=FIELD_MANAGER, subresource="scale"))
     assert last_written(found) == datetime(2012, 1, 1, 11, tzinfo=UTC)
     found.metadata.managed_fields = None
     assert last_written(found) is None

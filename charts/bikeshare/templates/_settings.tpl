@@ -1,5 +1,5 @@
 {{- /*
-Every setting of bikeshare/settings.py that is no secret, by the name of its variable. Not here: BIKESHARE_HOME and
+Every setting of bikeshare/settings.py that is no secret, by the name of its variable, and the time zone. Not here: BIKESHARE_HOME and
 BIKESHARE_MODEL_VERSION, which belong to a pod, and BIKESHARE_SUPERVISOR_PORT, which only the embedded profile has.
 */ -}}
 {{- define "bikeshare.settings" -}}
@@ -32,13 +32,13 @@ MLFLOW_TRACKING_URI: {{ include "bikeshare.trackingUrl" . | quote }}
 PUSHGATEWAY_URL: {{ ternary .Values.monitoring.pushgatewayUrl "" .Values.monitoring.enabled | quote }}
 SLACK_API_URL: {{ $settings.slackApiUrl | quote }}
 SLACK_CHANNEL: {{ $settings.slackChannel | quote }}
+TZ: {{ .Values.timeZone | quote }}
 {{- end -}}
 
 {{- /* Variables that every pod of the project has. */ -}}
 {{- define "bikeshare.commonEnv" -}}
 - {name: BIKESHARE_HOME, value: /var/lib/bikeshare}
 - {name: HOME, value: /tmp}
-- {name: TZ, value: {{ .Values.timeZone | quote }}}
 - {name: DO_NOT_TRACK, value: "1"}
 {{- end -}}
 
