@@ -32,15 +32,17 @@ replay: setup  ## Replay all of 2012 and write benchmarks/replay.md
 	$(BIN)/bikeshare replay --write benchmarks/replay.md
 
 test: check  ## Everything CI runs: static checks, then all tests with coverage of the core
-	$(BIN)/python -m pytest --ignore=tests/charts --numprocesses 2 --dist loadfile --cov --cov-report=term --cov-report=xml
+	hack/chromium.sh
+	hack/prometheus.sh >/dev/null
+	$(BIN)/python -m pytest --ignore=tests/charts --ignore=tests/manifests --numprocesses 2 --dist loadfile --cov --cov-report=term --cov-report=xml
 	$(BIN)/coverage report --include='bikeshare/core/*' --fail-under=95
 
 test-fast: setup  ## Unit tests only (seconds)
 	$(BIN)/python -m pytest tests/unit -q
 
-test-charts: setup  ## Render, lint and judge the Helm charts; needs no cluster, CRD_SCHEMAS names schemas of CRDs
-	hack/tools.sh helm promtool checkov kubernetes-validate shellcheck yamllint
-	$(BIN)/python -m pytest tests/charts
+test-charts: setup  ## Charts, manifests and scripts without a cluster; CRD_SCHEMAS names schemas of CRDs
+	hack/tools.sh
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/charts tests/manifests
 
 test-cluster: setup  ## Roll-outs and charts on a real API server (builds one from Go modules, once)
 	hack/tools.sh helm
