@@ -60,7 +60,7 @@ find_go() {
   "$go" version >/dev/null || die "the Go of requirements/go.txt does not run here: install Go $need or later"
 }
 
-module_version() { awk -v module="$1" '$1 == module {print $2}' hack/tools/go.mod; }
+module_version() { awk -v module="$1" '$1 == module && $2 ~ /^v/ {print $2}' hack/tools/go.mod; }
 
 install_go_tool() {
   case $1 in
