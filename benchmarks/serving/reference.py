@@ -94,7 +94,8 @@ def main() -> None:
     import uvicorn
 
     application = echo if sys.argv[1] == "echo" else naive()
-    uvicorn.run(application, port=int(sys.argv[2]), log_config=None, access_log=False, server_header=False)
+    uvicorn.run(application, port=int(sys.argv[2]), log_config=None, access_log=False, server_header=False,
+                proxy_headers=False)
 
 
 if __name__ == "__main__":

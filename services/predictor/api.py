@@ -7,8 +7,8 @@ import asyncio
 import hmac
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from bikeshare.core.single_hour import SingleHour
 from bikeshare.errors import BikeshareError
 from services.predictor import metrics as names
 from services.predictor.engine import Engine
@@ -26,7 +27,7 @@ from services.predictor.schema import (
     Columns,
     Window,
     parse_forecast,
-    parse_predict,
+    parse_question,
 )
 
 logger = logging.getLogger("bikeshare.predictor")
@@ -44,7 +45,7 @@ THREAD_BYTES = 32 * 1024
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Parser = Callable[[bytes, datetime, Window], Columns]
+Parser = Callable[[bytes, datetime, Window], SingleHour | Columns]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _TRUE = (b"true", b"1")
@@ -112,7 +113,7 @@ class Api:
                 self._engine.metrics.observe(label, request.status, time.perf_counter() - started)
 
     async def _predict(self, request: "Request") -> None:
-        await self._serve(request, parse_predict)
+        await self._serve(request, parse_question)
 
     async def _forecast(self, request: "Request") -> None:
         await self._serve(request, parse_forecast)
@@ -133,12 +134,13 @@ class Api:
         now = engine.now()
         what_if = request.header(b"x-what-if").lower() in _TRUE
 
-        def compute() -> bytes:
-            return engine.answer(parse(body, now, engine.window), request.id, now, what_if=what_if)
-
         if len(body) < THREAD_BYTES:
-            payload = compute()
+            payload = engine.answer(parse(body, now, engine.window), request.id, now, what_if=what_if)
         else:
+
+            def compute() -> bytes:
+                return engine.answer(parse(body, now, engine.window), request.id, now, what_if=what_if)
+
             payload = await asyncio.get_running_loop().run_in_executor(None, compute)
         await request.answer(200, payload)
 
@@ -193,7 +195,7 @@ class Api:
 class Request:
     """One HTTP exchange."""
 
-    __slots__ = ("_receive", "_send", "answered", "extra", "id", "scope", "status")
+    __slots__ = ("_headers", "_receive", "_send", "answered", "extra", "id", "scope", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -202,15 +204,13 @@ class Request:
         self.extra: Iterable[tuple[bytes, bytes]] = ()
         self.answered = False
         self.status = 499
+        self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         given = self.header(b"x-request-id").decode("latin-1")
-        self.id = given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self.id = given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
     def header(self, name: bytes) -> bytes:
         """The first value of a header, empty when absent."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return bytes(value)
-        return b""
+        return self._headers.get(name, b"")
 
     async def body(self) -> bytes:
         """The whole body; raises InvalidRequest when it is too large or too slow."""
