@@ -23,6 +23,7 @@ def main() -> None:
     import uvicorn
 
     from services.predictor.logs import configure
+    from services.predictor.protocol import BoundedProtocol
     from services.predictor.service import Predictor, Shortcut
 
     configure()
@@ -33,7 +34,8 @@ def main() -> None:
         return
     uvicorn.run(
         application, host=options.host, port=port, log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, interface="asgi3", timeout_keep_alive=5,
+        server_header=False, proxy_headers=False, interface="asgi3", loop="uvloop", http=BoundedProtocol, backlog=1024,
+        timeout_keep_alive=5,
         timeout_graceful_shutdown=25,
     )
 

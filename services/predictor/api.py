@@ -35,6 +35,12 @@ logger = logging.getLogger("bikeshare.predictor")
 BODY_SECONDS = 10.0
 """A client that needs longer to send one megabyte is told so (408) and cannot hold a connection."""
 
+WAIT_SECONDS = 0.25
+"""A request that waited longer for the processor is refused (503): everybody behind it waits longer still."""
+
+LARGE_AT_ONCE = 8
+"""Large bodies that may be computed or wait for it; more are refused (503)."""
+
 DISCARD_BYTES = 8 * MAX_BODY_BYTES
 """An oversized body is read and dropped up to here, because most clients read no answer before they have sent
 everything; beyond it the connection is closed."""
@@ -65,6 +71,8 @@ class Api:
         self._engine: Engine | None = None
         self._api_key = b""
         self._static: dict[str, tuple[bytes, bytes]] = {}
+        self._pulse = Pulse()
+        self._large = 0
         self._routes: dict[str, tuple[str, Callable[[Request], Awaitable[None]]]] = {
             "/predict": ("POST", self._predict), "/forecast": ("POST", self._forecast),
             "/model": ("GET", self._model), "/metrics": ("GET", self._metrics),
@@ -130,6 +138,8 @@ class Api:
                 allowed=["identity"],
             )
         engine = self._ready(request)
+        if self._pulse.waited() > WAIT_SECONDS:
+            raise request.overloaded()
         body = await request.body()
         now = engine.now()
         what_if = request.header(b"x-what-if").lower() in _TRUE
@@ -141,7 +151,13 @@ class Api:
             def compute() -> bytes:
                 return engine.answer(parse(body, now, engine.window), request.id, now, what_if=what_if)
 
-            payload = await asyncio.get_running_loop().run_in_executor(None, compute)
+            if self._large >= LARGE_AT_ONCE:
+                raise request.overloaded()
+            self._large += 1
+            try:
+                payload = await asyncio.get_running_loop().run_in_executor(None, compute)
+            finally:
+                self._large -= 1
         await request.answer(200, payload)
 
     async def _model(self, request: "Request") -> None:
@@ -190,6 +206,29 @@ class Api:
             request.extra = [(b"retry-after", b"1")]
             raise InvalidRequest(503, "not_ready", engine.problem or "the model is being loaded; try again")
         return engine
+
+
+class Pulse:
+    """How long the event loop has been working off what was ready at once: the time a new request has to wait.
+
+    A timer marks the beginning of a pass over all ready connections; requests of one pass arrived before it.
+    """
+
+    PERIOD_SECONDS = 0.02
+
+    def __init__(self) -> None:
+        self._marked = 0.0
+
+    def waited(self) -> float:
+        """Seconds; starts the timer at the first call."""
+        if self._marked:
+            return max(0.0, time.monotonic() - self._marked - self.PERIOD_SECONDS)
+        self._mark()
+        return 0.0
+
+    def _mark(self) -> None:
+        self._marked = time.monotonic()
+        asyncio.get_running_loop().call_later(self.PERIOD_SECONDS, self._mark)
 
 
 class Request:
@@ -248,6 +287,11 @@ class Request:
             ],
         })
         await self._send({"type": "http.response.body", "body": body})
+
+    def overloaded(self) -> InvalidRequest:
+        """A refusal that costs little and says when to come back."""
+        self.extra = [(b"retry-after", b"1")]
+        return InvalidRequest(503, "overloaded", "more requests than this process can answer; try again later")
 
     def _too_large(self) -> InvalidRequest:
         self.extra = [(b"connection", b"close")]
