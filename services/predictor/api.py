@@ -138,7 +138,7 @@ class Api:
                 allowed=["identity"],
             )
         engine = self._ready(request)
-        if self._pulse.waited() > WAIT_SECONDS:
+        if self._pulse.overloaded():
             raise request.overloaded()
         body = await request.body()
         now = engine.now()
@@ -211,23 +211,28 @@ class Api:
 class Pulse:
     """How long the event loop has been working off what was ready at once: the time a new request has to wait.
 
-    A timer marks the beginning of a pass over all ready connections; requests of one pass arrived before it.
+    A timer marks the beginning of a pass over all ready connections; requests of one pass arrived before it. One
+    long pass is a stall (a large body, a busy machine) and everybody waits it out; the second in a row is a queue.
     """
 
     PERIOD_SECONDS = 0.02
 
     def __init__(self) -> None:
-        self._marked = 0.0
+        self._due = 0.0
+        self._was_late = False
 
-    def waited(self) -> float:
-        """Seconds; starts the timer at the first call."""
-        if self._marked:
-            return max(0.0, time.monotonic() - self._marked - self.PERIOD_SECONDS)
-        self._mark()
-        return 0.0
+    def overloaded(self) -> bool:
+        """Whether this pass and the one before took too long; starts the timer at the first call."""
+        if not self._due:
+            self._mark()
+        return self._was_late and self._late()
+
+    def _late(self) -> bool:
+        return time.monotonic() - self._due > WAIT_SECONDS
 
     def _mark(self) -> None:
-        self._marked = time.monotonic()
+        self._was_late = self._due > 0 and self._late()
+        self._due = time.monotonic() + self.PERIOD_SECONDS
         asyncio.get_running_loop().call_later(self.PERIOD_SECONDS, self._mark)
 
 

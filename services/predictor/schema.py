@@ -153,6 +153,9 @@ class ErrorResponse(TypedDict):
     request_id: str
 
 
+MAX_FIELDS = MAX_ROWS * len(Instance.__annotations__) + len(PredictRequest.__annotations__)
+"""Counted before parsing: each unknown field would become an error of its own, and nobody else is answered meanwhile."""
+
 PREDICT: TypeAdapter[PredictRequest] = TypeAdapter(PredictRequest)
 FORECAST: TypeAdapter[ForecastRequest] = TypeAdapter(ForecastRequest)
 
@@ -197,6 +200,11 @@ def parse_predict(body: bytes, now: datetime, window: Window) -> Columns:
 
 
 def _rows(body: bytes) -> Sequence[Mapping[str, Any]]:
+    if len(body) > MAX_FIELDS and body.count(b'":') > MAX_FIELDS:
+        raise InvalidRequest(
+            422, "unknown_field", f"more than {MAX_FIELDS} fields; no valid request has so many",
+            allowed=list(Instance.__annotations__),
+        )
     try:
         return PREDICT.validate_json(body)["instances"]
     except ValidationError as error:
