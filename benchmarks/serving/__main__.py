@@ -7,6 +7,7 @@ and prints; it fails on an answer that is not a 200 and on a lost prediction, ne
 import argparse
 import json
 import os
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -36,10 +37,10 @@ def main() -> None:
         if options.soak:
             found["soak"] = soak(made, options.soak)
     if options.quick:
-        print(json.dumps(found, indent=1))
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
     else:
         Path(ROOT / "benchmarks" / "serving.json").write_text(json.dumps(found, indent=1) + "\n")
-        print(write(found, ROOT / "benchmarks" / "serving.md"))
+        sys.stdout.write(write(found, ROOT / "benchmarks" / "serving.md"))
 
 
 def measure(made: World, seconds: float) -> dict[str, Any]:
@@ -116,9 +117,9 @@ def kept(server: Server) -> dict[str, float]:
 
 def insert_cost(made: World, rows: int) -> dict[str, float]:
     """Rows per second into PostgreSQL, and the processor time of this side per row."""
+    from benchmarks.serving.world import NOW
     from bikeshare.adapters.records import SqlRecords
     from bikeshare.core.single_hour import SingleForecast, SingleHour
-    from benchmarks.serving.world import NOW
     from services.predictor.logged import LoggedHour
 
     records = SqlRecords(made.database_url)

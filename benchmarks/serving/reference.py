@@ -39,10 +39,10 @@ def naive() -> Any:
     from fastapi import FastAPI
     from pydantic import BaseModel
 
+    from benchmarks.serving.world import NOW
     from bikeshare.adapters.records import SqlRecords
     from bikeshare.core.batch import WeatherBatch
     from bikeshare.core.forecasting import Forecaster
-    from benchmarks.serving.world import NOW
 
     forecaster = Forecaster.of(joblib.load(os.environ["SERVING_FORESTS"]))
     records = SqlRecords(os.environ["BIKESHARE_DATABASE_URL"])

@@ -1,4 +1,4 @@
-"""`benchmarks/serving.md` from one run's numbers; the profile's summary is kept by hand in `serving_profile.md`."""
+"""`benchmarks/serving.md` from one run's numbers; the profile's summary is kept by hand in `profile.md`."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ def write(found: dict[str, Any], path: Path) -> str:
         "Written by `make benchmark-serving`. One core for the server, wrk and PostgreSQL (over TCP) on the other;",
         "two forests of 50 trees; validation, metrics, request ids and the prediction log are on.",
         "Ratios hold elsewhere, absolute figures do not.", "",
-        "| connections | echo req/s | predictor req/s | of echo | echo p99 ms | predictor p50 ms | p99 ms | p99 / echo's |",
+        "| connections | echo req/s | predictor req/s | of echo | echo p99 ms | p50 ms | p99 ms | p99 / echo's |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for count, load in ours.items():
@@ -26,14 +26,15 @@ def write(found: dict[str, Any], path: Path) -> str:
         )
     lines += ["", "| rows per request | req/s | rows/s | p50 ms | p99 ms |", "| --- | --- | --- | --- | --- |"]
     for rows, load in found["batches"].items():
-        lines.append(f"| {rows} | {load['rps']:,.0f} | {load['rps'] * rows:,.0f} | {load['p50']:.1f} | {load['p99']:.1f} |")
+        rate = load["rps"]
+        lines.append(f"| {rows} | {rate:,.0f} | {rate * int(rows):,.0f} | {load['p50']:.1f} | {load['p99']:.1f} |")
     lines += [
         "", "512 rows stand for a large batch: the API answers 553 different hours at most, each once per request.", "",
         "| database | req/s | p50 ms | p99 ms |", "| --- | --- | --- | --- |",
         *(f"| {state} | {log[state]['rps']:,.0f} | {log[state]['p50']:.2f} | {log[state]['p99']:.1f} |"
           for state in ("up", "slow", "away")),
-        "", f"Into PostgreSQL: {log['insert']['rows_per_second']:,} rows/s by COPY, {log['insert']['cpu_us_per_row']} µs"
-        " of the predictor's processor per row. \"Slow\" holds every answer of the database back by 500 ms.", "",
+        "", f"Into PostgreSQL: {log['insert']['rows_per_second']:,} rows/s by COPY, {log['insert']['cpu_us_per_row']}"
+        " µs of the predictor's processor per row. \"Slow\" holds every answer of the database back by 500 ms.", "",
     ]
     if "soak" in found:
         soak = found["soak"]

@@ -120,7 +120,8 @@ class SingleHours:
             code, temp, row.feels_like_c, row.humidity_pct, wind, temp * (0.5 + 0.005 * row.humidity_pct),
             _worst(codes[at - 1], codes[at - 2], codes[at - 3], code),
             _worst(codes[at + 1], codes[at + 2], codes[at + 3], code),
-            (self._winds[place] + wind - self._winds[winds]) / (self._wind_count[place] + 1.0 - self._wind_count[winds]),
+            (self._winds[place] + wind - self._winds[winds])
+            / (self._wind_count[place] + 1.0 - self._wind_count[winds]),
             day_sum / day_count,
             temp - month_sum / month_count,
             (self._wets[place] + (code >= WET) - self._wets[wets])

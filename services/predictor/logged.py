@@ -95,7 +95,7 @@ class LoggedHour(NamedTuple):
 
 @dataclass(frozen=True)
 class LoggedBatch:
-    """One answered request as columns; n rows."""
+    """One answered request as columns."""
 
     request_id: str
     predicted_at: datetime
@@ -111,7 +111,7 @@ class LoggedBatch:
 
     @property
     def size(self) -> int:
-        """n."""
+        """Rows of the request."""
         return len(self.timestamps)
 
     def rows(self) -> list[PredictionRow]:
@@ -129,10 +129,15 @@ class LoggedBatch:
         )
         return [
             PredictionRow(
-                self.request_id, position, self.predicted_at, self.model_version, start, *numbers,
-                WEATHER_CLASSES[weather], flag, features_hash(start, numbers, weather, flag), *answer,
+                self.request_id, position, self.predicted_at, self.model_version, start,
+                temp, feels_like, humidity, wind, WEATHER_CLASSES[weather], flag,
+                features_hash(start, (temp, feels_like, humidity, wind), weather, flag),
+                demand, low_80, high_80, low_95, high_95, source, degraded, age,
             )
-            for position, (start, numbers, weather, flag, *answer) in enumerate(columns)
+            for position, (
+                start, (temp, feels_like, humidity, wind), weather, flag, demand, low_80, high_80, low_95, high_95,
+                source, degraded, age,
+            ) in enumerate(columns)
         ]
 
 

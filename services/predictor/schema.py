@@ -154,7 +154,7 @@ class ErrorResponse(TypedDict):
 
 
 MAX_FIELDS = MAX_ROWS * len(Instance.__annotations__) + len(PredictRequest.__annotations__)
-"""Counted before parsing: each unknown field would become an error of its own, and nobody else is answered meanwhile."""
+"""Counted before parsing: each unknown field would be an error of its own, and nobody else is answered meanwhile."""
 
 PREDICT: TypeAdapter[PredictRequest] = TypeAdapter(PredictRequest)
 FORECAST: TypeAdapter[ForecastRequest] = TypeAdapter(ForecastRequest)

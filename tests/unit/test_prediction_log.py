@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry
 
 from bikeshare.errors import DataError
 from bikeshare.ports import PredictionRow
-from services.predictor.metrics import Metrics
 from services.predictor.logged import LoggedBatch, features_hash
 from services.predictor.metrics import Metrics
 from services.predictor.prediction_log import LogPolicy, PredictionLog

@@ -49,7 +49,7 @@ def both(snapshot: Snapshot, row: SingleHour, now: datetime = NOW) -> tuple[tupl
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     place=st.integers(0, 119), temp=st.floats(-10, 40), feels=st.floats(-10, 40), humidity=st.floats(0, 100),
     wind=st.floats(0, 60), weather=st.integers(0, 3), decimals=st.sampled_from([0, 1, 2, 9]),

@@ -9,7 +9,6 @@ from bikeshare.core.features import N_FEATURES
 from bikeshare.core.grid import Floats
 from bikeshare.errors import ArtifactError
 
-
 _OUTPUTS = ("stateless", "history")
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -204,7 +205,8 @@ def test_a_stopped_process_that_wakes_up_sheds_what_waited(world: World) -> None
     with predictor(world) as running:
 
         def ask() -> None:
-            status, headers, _ = Client(running.url).send("POST", "/predict", body, {"Content-Type": "application/json"})
+            client = Client(running.url)
+            status, headers, _ = client.send("POST", "/predict", body, {"Content-Type": "application/json"})
             results.append((status, headers.get("retry-after")))
 
         threads = [threading.Thread(target=ask) for _ in range(64)]
@@ -220,8 +222,7 @@ def test_a_stopped_process_that_wakes_up_sheds_what_waited(world: World) -> None
 
 
 def _resident_kb(status: str) -> int:
-    with open(status) as file:
-        return int(file.read().split("VmRSS:")[1].split()[0])
+    return int(Path(status).read_text().split("VmRSS:")[1].split()[0])
 
 
 def _connection(url: str) -> socket.socket:
