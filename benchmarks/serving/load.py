@@ -68,8 +68,8 @@ def press(
         questions, answer = Path(folder) / "bodies", Path(folder) / "answer.json"
         questions.write_text("\n".join(bodies))
         done = subprocess.run(
-            ["taskset", "-c", core, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "20s",
-             "-s", str(SCRIPT), url + path, "--", str(questions), str(answer)],
+            ["taskset", "-c", core, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s",
+             "--timeout", "20s", "-s", str(SCRIPT), url + path, "--", str(questions), str(answer)],
             capture_output=True, text=True, check=False,
         )
         if done.returncode != 0 or not answer.exists():

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from services.predictor.api import WAIT_SECONDS, Pulse
+from services.predictor.request import WAIT_SECONDS, Pulse
 
 
 @pytest.mark.parametrize(("late_passes", "overloaded"), [(0, False), (1, False), (2, True)])
