@@ -4,7 +4,7 @@ export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up drill replay test test-fast test-charts test-cluster test-images check benchmark benchmark-monitor compile lock cluster-up cluster-down cluster-status clean
+.PHONY: help setup demo up drill replay test test-fast test-charts test-cluster test-images check benchmark benchmark-monitor benchmark-serving lock cluster-up cluster-down cluster-status clean
 
 help:  ## Show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,8 +67,9 @@ benchmark: setup  ## Rolling-origin backtest over 2012; writes benchmarks/accura
 benchmark-monitor: setup  ## Cost of the monitor over a million and ten million rows; writes benchmarks/monitor.md
 	$(BIN)/python -m benchmarks.monitor
 
-compile: setup  ## Compile the pipeline to pipelines/compiled/
-	$(BIN)/bikeshare pipeline compile
+benchmark-serving: setup  ## What an answer costs, as ratios; writes benchmarks/serving.md (needs two cores)
+	hack/wrk.sh
+	$(BIN)/python -m benchmarks.serving
 
 lock: setup  ## Re-resolve all dependencies into requirements/*.txt
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/lock.sh

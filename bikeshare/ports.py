@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import pandas as pd
 
@@ -73,9 +73,11 @@ class ObjectStore(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class PredictionRow:
-    """One logged prediction: a row of `predictions`, idempotent by (request_id, position)."""
+class PredictionRow(NamedTuple):
+    """One logged prediction: a row of `predictions`, idempotent by (request_id, position).
+
+    A tuple, because a process makes thousands a second: a frozen dataclass costs four times as much.
+    """
 
     request_id: str
     position: int

@@ -139,6 +139,11 @@ _DIURNAL_C = 3.0 * np.cos(2 * np.pi * (np.arange(DAY) - 15) / DAY)
 """Usual departure from the day's mean temperature; sums to 0, so it only matters where hours are unknown."""
 
 
+def diurnal_departure() -> Floats:
+    """Usual departure of each hour of the day from the day's mean temperature, °C, shape (24,)."""
+    return _DIURNAL_C
+
+
 def weather_block(weather: Floats, place: npt.NDArray[np.int64], own: Floats | None = None) -> tuple[Floats, Floats]:
     """Weather features of positions on a weather grid that starts at a midnight.
 

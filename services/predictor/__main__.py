@@ -8,6 +8,9 @@ import argparse
 import os
 import sys
 
+SWITCH_SECONDS = 0.0005
+"""How long the log's thread may keep a request waiting for the interpreter; Python's default is ten times that."""
+
 
 def main() -> None:
     """Serve until SIGTERM; in-flight requests finish and the prediction log is flushed first."""
@@ -20,16 +23,20 @@ def main() -> None:
     import uvicorn
 
     from services.predictor.logs import configure
-    from services.predictor.service import Predictor
+    from services.predictor.protocol import BoundedProtocol
+    from services.predictor.service import Predictor, Shortcut
 
     configure()
-    application = Predictor.to_asgi(is_main=True)  # type: ignore[attr-defined]
+    sys.setswitchinterval(SWITCH_SECONDS)
+    application = Shortcut(Predictor.to_asgi(is_main=True))  # type: ignore[attr-defined]
     port = _take_orders() if options.spare else options.port
     if port is None:
         return
     uvicorn.run(
         application, host=options.host, port=port, log_config=None, access_log=False,
-        server_header=False, timeout_keep_alive=5, timeout_graceful_shutdown=25,
+        server_header=False, proxy_headers=False, interface="asgi3", loop="uvloop", http=BoundedProtocol, backlog=1024,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=25,
     )
 
 

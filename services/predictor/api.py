@@ -6,55 +6,40 @@ Every mistake of a client ends in a 4xx with `{"error": {code, field, message, a
 import asyncio
 import hmac
 import logging
-import re
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic_core import to_json
 
+from bikeshare.core.single_hour import SingleHour
 from bikeshare.errors import BikeshareError
 from services.predictor import metrics as names
 from services.predictor.engine import Engine
 from services.predictor.openapi import document
 from services.predictor.refusals import InvalidRequest
+from services.predictor.request import JSON, Gone, Pulse, Receive, Request, Scope, Send
 from services.predictor.schema import (
-    MAX_BODY_BYTES,
     Columns,
     Window,
     parse_forecast,
-    parse_predict,
+    parse_question,
 )
 
 logger = logging.getLogger("bikeshare.predictor")
 
-BODY_SECONDS = 10.0
-"""A client that needs longer to send one megabyte is told so (408) and cannot hold a connection."""
-
-DISCARD_BYTES = 8 * MAX_BODY_BYTES
-"""An oversized body is read and dropped up to here, because most clients read no answer before they have sent
-everything; beyond it the connection is closed."""
+LARGE_AT_ONCE = 8
+"""Large bodies that may be computed or wait for it; more are refused (503)."""
 
 THREAD_BYTES = 32 * 1024
 """Larger bodies (about 200 rows) are computed beside the event loop, so that they do not delay single-row requests."""
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Parser = Callable[[bytes, datetime, Window], Columns]
+Parser = Callable[[bytes, datetime, Window], SingleHour | Columns]
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,128}")
 _TRUE = (b"true", b"1")
-_JSON = b"application/json"
 _LOOPBACK = ("127.0.0.1", "::1")
 _PAGE = Path(__file__).with_name("index.html")
-
-
-class _Gone(Exception):
-    """The client hung up before its request was complete."""
 
 
 class Api:
@@ -64,6 +49,8 @@ class Api:
         self._engine: Engine | None = None
         self._api_key = b""
         self._static: dict[str, tuple[bytes, bytes]] = {}
+        self._pulse = Pulse()
+        self._large = 0
         self._routes: dict[str, tuple[str, Callable[[Request], Awaitable[None]]]] = {
             "/predict": ("POST", self._predict), "/forecast": ("POST", self._forecast),
             "/model": ("GET", self._model), "/metrics": ("GET", self._metrics),
@@ -94,7 +81,7 @@ class Api:
             await handler(request)
         except InvalidRequest as problem:
             await request.answer(problem.status, to_json(problem.body(request.id)))
-        except _Gone:
+        except Gone:
             return
         except Exception as error:
             logger.exception("request %s failed", request.id)
@@ -111,15 +98,15 @@ class Api:
             if self._engine is not None:
                 self._engine.metrics.observe(label, request.status, time.perf_counter() - started)
 
-    async def _predict(self, request: "Request") -> None:
-        await self._serve(request, parse_predict)
+    async def _predict(self, request: Request) -> None:
+        await self._serve(request, parse_question)
 
-    async def _forecast(self, request: "Request") -> None:
+    async def _forecast(self, request: Request) -> None:
         await self._serve(request, parse_forecast)
 
-    async def _serve(self, request: "Request", parse: Parser) -> None:
+    async def _serve(self, request: Request, parse: Parser) -> None:
         self._authorise(request)
-        if request.header(b"content-type").split(b";")[0].strip().lower() != _JSON:
+        if request.header(b"content-type").split(b";")[0].strip().lower() != JSON:
             raise InvalidRequest(
                 415, "unsupported_media_type", "send JSON", field="Content-Type", allowed=["application/json"]
             )
@@ -129,40 +116,49 @@ class Api:
                 allowed=["identity"],
             )
         engine = self._ready(request)
+        if self._pulse.overloaded():
+            raise request.overloaded()
         body = await request.body()
         now = engine.now()
         what_if = request.header(b"x-what-if").lower() in _TRUE
 
-        def compute() -> bytes:
-            return engine.answer(parse(body, now, engine.window), request.id, now, what_if=what_if)
-
         if len(body) < THREAD_BYTES:
-            payload = compute()
+            payload = engine.answer(parse(body, now, engine.window), request.id, now, what_if=what_if)
         else:
-            payload = await asyncio.get_running_loop().run_in_executor(None, compute)
+
+            def compute() -> bytes:
+                return engine.answer(parse(body, now, engine.window), request.id, now, what_if=what_if)
+
+            if self._large >= LARGE_AT_ONCE:
+                raise request.overloaded()
+            self._large += 1
+            try:
+                payload = await asyncio.get_running_loop().run_in_executor(None, compute)
+            finally:
+                self._large -= 1
         await request.answer(200, payload)
 
-    async def _model(self, request: "Request") -> None:
+    async def _model(self, request: Request) -> None:
         self._authorise(request)
         await request.answer(200, to_json(self._ready(request).describe(), inf_nan_mode="null"))
 
-    async def _metrics(self, request: "Request") -> None:
+    async def _metrics(self, request: Request) -> None:
         await request.answer(200, self._bound(request).scrape(), names.CONTENT_TYPE.encode())
 
-    async def _openapi(self, request: "Request") -> None:
+    async def _openapi(self, request: Request) -> None:
         if "openapi" not in self._static:
-            self._static["openapi"] = (to_json(document()), _JSON)
+            self._static["openapi"] = (to_json(document()), JSON)
         await request.answer(200, *self._static["openapi"])
 
-    async def _page(self, request: "Request") -> None:
+    async def _page(self, request: Request) -> None:
         if "page" not in self._static:
             self._static["page"] = (_PAGE.read_bytes(), b"text/html; charset=utf-8")
         await request.answer(200, *self._static["page"])
 
-    async def _state(self, request: "Request") -> None:
+    async def _state(self, request: Request) -> None:
         await request.answer(200, to_json(self._bound(request).state(), inf_nan_mode="null"))
 
-    async def _refresh(self, request: "Request") -> None:
+    async def _refresh(self, request: Request) -> None:
         client = request.scope.get("client")
         if client is None or client[0] not in _LOOPBACK:
             if not self._api_key:
@@ -172,86 +168,19 @@ class Api:
         await asyncio.get_running_loop().run_in_executor(None, engine.refresh)
         await request.answer(200, to_json(engine.state(), inf_nan_mode="null"))
 
-    def _authorise(self, request: "Request") -> None:
+    def _authorise(self, request: Request) -> None:
         if self._api_key and not hmac.compare_digest(request.header(b"x-api-key"), self._api_key):
             raise InvalidRequest(401, "unauthorized", "the API key is missing or wrong", field="X-API-Key")
 
-    def _bound(self, request: "Request") -> Engine:
+    def _bound(self, request: Request) -> Engine:
         if self._engine is None:
             request.extra = [(b"retry-after", b"1")]
             raise InvalidRequest(503, "not_ready", "the service is starting; try again")
         return self._engine
 
-    def _ready(self, request: "Request") -> Engine:
+    def _ready(self, request: Request) -> Engine:
         engine = self._bound(request)
         if not engine.ready:
             request.extra = [(b"retry-after", b"1")]
             raise InvalidRequest(503, "not_ready", engine.problem or "the model is being loaded; try again")
         return engine
-
-
-class Request:
-    """One HTTP exchange."""
-
-    __slots__ = ("_receive", "_send", "answered", "extra", "id", "scope", "status")
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope = scope
-        self._receive = receive
-        self._send = send
-        self.extra: Iterable[tuple[bytes, bytes]] = ()
-        self.answered = False
-        self.status = 499
-        given = self.header(b"x-request-id").decode("latin-1")
-        self.id = given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-    def header(self, name: bytes) -> bytes:
-        """The first value of a header, empty when absent."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return bytes(value)
-        return b""
-
-    async def body(self) -> bytes:
-        """The whole body; raises InvalidRequest when it is too large or too slow."""
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                while True:
-                    message = await self._receive()
-                    if message["type"] == "http.disconnect":
-                        raise _Gone
-                    part = message.get("body", b"")
-                    size += len(part)
-                    more = message.get("more_body", False)
-                    if size > MAX_BODY_BYTES:
-                        parts.clear()
-                        if not more or size > DISCARD_BYTES:
-                            raise self._too_large()
-                    else:
-                        parts.append(part)
-                        if not more:
-                            return parts[0] if len(parts) == 1 else b"".join(parts)
-        except TimeoutError:
-            self.extra = [(b"connection", b"close")]
-            raise InvalidRequest(408, "body_timeout", f"no complete body after {BODY_SECONDS:g} s") from None
-
-    async def answer(self, status: int, body: bytes, content_type: bytes = _JSON) -> None:
-        """Send status, headers and body."""
-        self.status, self.answered = status, True
-        await self._send({
-            "type": "http.response.start", "status": status,
-            "headers": [
-                (b"content-type", content_type), (b"content-length", b"%d" % len(body)),
-                (b"x-request-id", self.id.encode()), *self.extra,
-            ],
-        })
-        await self._send({"type": "http.response.body", "body": body})
-
-    def _too_large(self) -> InvalidRequest:
-        self.extra = [(b"connection", b"close")]
-        return InvalidRequest(
-            413, "body_too_large", f"more than {MAX_BODY_BYTES} bytes; split the request",
-            allowed={"maximum": MAX_BODY_BYTES},
-        )

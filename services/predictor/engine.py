@@ -1,5 +1,6 @@
 """What one predictor process serves: the artifact, the newest snapshot of the world, and the way to an answer."""
 
+import json
 import logging
 import threading
 import time
@@ -11,12 +12,14 @@ from pydantic_core import to_json
 
 from bikeshare.adapters.artifacts import Artifact
 from bikeshare.core.batch import WeatherBatch
-from bikeshare.core.forecasting import Forecast, Snapshot
+from bikeshare.core.forecasting import SOURCES, Forecast, Snapshot
+from bikeshare.core.single_hour import SingleForecast, SingleHour, SingleHours
 from bikeshare.ports import Clock
+from services.predictor.logged import LoggedBatch, LoggedHour, moment
 from services.predictor.metrics import Metrics
-from services.predictor.prediction_log import LoggedBatch, PredictionLog
+from services.predictor.prediction_log import PredictionLog
 from services.predictor.refresher import Refresher
-from services.predictor.schema import WINDOW, Columns, Window
+from services.predictor.schema import WINDOW, Columns, Window, columns_of
 
 logger = logging.getLogger("bikeshare.predictor")
 
@@ -33,6 +36,8 @@ class Engine:
         self.version = ""
         self._artifact: Artifact | None = None
         self._snapshot: Snapshot | None = None
+        self._hours: SingleHours | None = None
+        self._version_json = '""'
         self._refreshed_at = 0.0
         self._log: PredictionLog | None = None
         self._refresher: Refresher | None = None
@@ -46,6 +51,7 @@ class Engine:
     def load(self, version: str, artifact: Artifact, log: PredictionLog, refresher: Refresher) -> None:
         """Begin with this artifact; ready once the first snapshot is there."""
         self.version, self._artifact, self._log, self._refresher = version, artifact, log, refresher
+        self._version_json = json.dumps(version)
         self.metrics.model_info.labels(version=version).set(1)
         self.problem = "waiting for the first look at the history"
 
@@ -59,7 +65,10 @@ class Engine:
 
     def use(self, snapshot: Snapshot) -> None:
         """Answer from this snapshot from now on."""
-        self._snapshot, self._refreshed_at = snapshot, time.monotonic()
+        if self._artifact is None:
+            raise RuntimeError("a snapshot came before a model was loaded")
+        hours = SingleHours(self._artifact.forecaster, snapshot)
+        self._snapshot, self._hours, self._refreshed_at = snapshot, hours, time.monotonic()
         for forest, level in snapshot.levels.items():
             self.metrics.level.labels(forest=forest).set(level.level)
         self.problem = None
@@ -74,8 +83,35 @@ class Engine:
         """The time of the service's clock."""
         return self.clock.now()
 
-    def answer(self, columns: Columns, request_id: str, now: datetime, *, what_if: bool = False) -> bytes:
+    def answer(
+        self, question: SingleHour | Columns, request_id: str, now: datetime, *, what_if: bool = False
+    ) -> bytes:
         """Predict, log (unless it is a what-if question), and write the JSON of the response."""
+        if isinstance(question, SingleHour):
+            hours = self._hours
+            if hours is not None and hours.covers(question.hour):
+                return self._answer_one(question, hours.predict(question, now), request_id, now, what_if)
+            question = columns_of(question)
+        return self._answer_many(question, request_id, now, what_if)
+
+    def _answer_one(
+        self, question: SingleHour, answer: SingleForecast, request_id: str, now: datetime, what_if: bool
+    ) -> bytes:
+        demand, low_80, high_80, low_95, high_95, rank, degraded, age = answer
+        source = SOURCES[rank]
+        self.metrics.count_one(source, degraded)
+        if what_if:
+            self.metrics.what_if.inc()
+        elif self._log is not None:
+            self._log.add(LoggedHour(request_id, now, self.version, question, answer))
+        return (
+            f'{{"model_version":{self._version_json},"request_id":"{request_id}","predictions":[{{"timestamp":'
+            f'"{moment(question.hour).text}","demand":{demand!r},"lower_80":{low_80!r},"upper_80":{high_80!r},'
+            f'"lower_95":{low_95!r},"upper_95":{high_95!r},"degraded":{"true" if degraded else "false"},"source":'
+            f'"{source}","level_age_hours":{"null" if age is None else repr(age)}}}]}}'
+        ).encode()
+
+    def _answer_many(self, columns: Columns, request_id: str, now: datetime, what_if: bool) -> bytes:
         artifact, snapshot, log = self._artifact, self._snapshot, self._log
         if artifact is None or snapshot is None or log is None:
             raise RuntimeError("answer was called before the engine was ready")

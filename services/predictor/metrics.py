@@ -89,6 +89,12 @@ class Metrics:
         found[0].inc()
         found[1].observe(seconds)
 
+    def count_one(self, source: str, degraded: bool) -> None:
+        """Count one predicted hour."""
+        self._by_source[source].inc()
+        if degraded:
+            self._by_reason[source].inc()
+
     def count(self, sources: list[str], degraded: list[bool]) -> None:
         """Count predicted hours by source, and degraded ones by what was missing."""
         for source in SOURCES if len(sources) > 1 else sources:

@@ -5,28 +5,18 @@ away they go to the spool, oldest first out again. What fits nowhere is counted,
 process loses at most what is in the queue (about one flush interval of traffic); SIGTERM flushes it.
 """
 
-import hashlib
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from functools import lru_cache
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bikeshare.core.calendar import is_public_holiday
-from bikeshare.core.contract import CONTRACT_VERSION, WEATHER_CLASSES
 from bikeshare.errors import BikeshareError, DataError
 from bikeshare.ports import PredictionRow, Records
+from services.predictor.logged import Logged
 from services.predictor.metrics import Metrics
 from services.predictor.spool import Spool, SpoolFull
-
-_EPOCH = date(1970, 1, 1)
 
 logger = logging.getLogger("bikeshare.predictor.log")
 
@@ -52,82 +42,6 @@ class LogPolicy:
     close_seconds: float = 10.0
 
 
-class Answers(Protocol):
-    """The columns of a forecast that are logged; satisfied by `core.forecasting.Forecast`."""
-
-    @property
-    def demand(self) -> NDArray[np.float64]: ...  # noqa: D102
-    @property
-    def lower_80(self) -> NDArray[np.float64]: ...  # noqa: D102
-    @property
-    def upper_80(self) -> NDArray[np.float64]: ...  # noqa: D102
-    @property
-    def lower_95(self) -> NDArray[np.float64]: ...  # noqa: D102
-    @property
-    def upper_95(self) -> NDArray[np.float64]: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class LoggedBatch:
-    """One answered request as columns; n rows."""
-
-    request_id: str
-    predicted_at: datetime
-    model_version: str
-    timestamps: NDArray[np.datetime64]
-    numbers: NDArray[np.float64]
-    weather: NDArray[np.int64]
-    is_holiday: Sequence[bool | None]
-    answers: Answers
-    source: Sequence[str]
-    degraded: Sequence[bool]
-    level_age_hours: Sequence[float | None]
-
-    def __len__(self) -> int:
-        return len(self.timestamps)
-
-    def rows(self) -> list[PredictionRow]:
-        """As rows of `predictions`; the features hash covers contract version and inputs of the row."""
-        answers = self.answers
-        moments: list[datetime] = self.timestamps.astype("datetime64[s]").tolist()
-        flags = [
-            _holiday(moment.date()) if stated is None else stated
-            for stated, moment in zip(self.is_holiday, moments, strict=True)
-        ]
-        return [
-            PredictionRow(
-                request_id=self.request_id, position=position, predicted_at=self.predicted_at,
-                model_version=self.model_version, timestamp=moments[position],
-                temp_c=float(numbers[0]), feels_like_c=float(numbers[1]), humidity_pct=float(numbers[2]),
-                windspeed_kmh=float(numbers[3]), weather=WEATHER_CLASSES[int(self.weather[position])],
-                is_holiday=flags[position],
-                features_hash=features_hash(moments[position], numbers, int(self.weather[position]),
-                                            flags[position]),
-                demand=float(answers.demand[position]),
-                lower_80=float(answers.lower_80[position]), upper_80=float(answers.upper_80[position]),
-                lower_95=float(answers.lower_95[position]), upper_95=float(answers.upper_95[position]),
-                source=str(self.source[position]), degraded=bool(self.degraded[position]),
-                level_age_hours=self.level_age_hours[position],
-            )
-            for position, numbers in enumerate(self.numbers)
-        ]
-
-
-@lru_cache(maxsize=1_024)
-def _holiday(day: date) -> bool:
-    hour = np.array([(day - _EPOCH).days * 24], dtype=np.int64)
-    return bool(is_public_holiday(hour)[0])
-
-
-def features_hash(timestamp: datetime, numbers: NDArray[np.float64], weather: int, is_holiday: bool) -> str:
-    """Sixteen hex digits over contract version and inputs: equal inputs, equal hash."""
-    digest = hashlib.blake2b(CONTRACT_VERSION.encode(), digest_size=8)
-    digest.update(timestamp.isoformat().encode())
-    digest.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
-    digest.update(bytes((weather, is_holiday)))
-    return digest.hexdigest()
-
-
 class PredictionLog:
     """Bounded queue, one writer thread, a spool behind it."""
 
@@ -138,7 +52,7 @@ class PredictionLog:
         self._spool = spool
         self._metrics = metrics
         self._policy = policy
-        self._queue: deque[LoggedBatch] = deque()
+        self._queue: deque[Logged] = deque()
         self._queued_rows = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -151,14 +65,15 @@ class PredictionLog:
         """Begin writing; also replays what an earlier process left."""
         self._thread.start()
 
-    def add(self, batch: LoggedBatch) -> None:
+    def add(self, batch: Logged) -> None:
         """Queue one answered request; drops and counts it when the queue is full."""
+        size = batch.size
         with self._lock:
-            if self._queued_rows + len(batch) > self._policy.queue_rows:
-                self._metrics.log_dropped.labels(reason="queue_full").inc(len(batch))
+            if self._queued_rows + size > self._policy.queue_rows:
+                self._metrics.log_dropped.labels(reason="queue_full").inc(size)
                 return
             self._queue.append(batch)
-            self._queued_rows += len(batch)
+            self._queued_rows += size
             if self._queued_rows >= self._policy.batch_rows:
                 self._wake.set()
 
@@ -207,12 +122,12 @@ class PredictionLog:
             self._replay()
 
     def _take(self) -> list[PredictionRow]:
-        batches: list[LoggedBatch] = []
+        batches: list[Logged] = []
         size = 0
         with self._lock:
-            while self._queue and (not batches or size + len(self._queue[0]) <= self._policy.batch_rows):
+            while self._queue and (not batches or size + self._queue[0].size <= self._policy.batch_rows):
                 batches.append(self._queue.popleft())
-                size += len(batches[-1])
+                size += batches[-1].size
             self._queued_rows -= size
         return [row for batch in batches for row in batch.rows()]
 

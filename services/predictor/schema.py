@@ -6,7 +6,7 @@ validation at once.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
@@ -15,6 +15,7 @@ from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError, 
 from typing_extensions import TypedDict
 
 from bikeshare.core.contract import OBSERVATION, WEATHER_CLASSES
+from bikeshare.core.single_hour import SingleHour
 from services.predictor.refusals import InvalidRequest, explain
 
 MAX_ROWS = 2_048
@@ -152,6 +153,9 @@ class ErrorResponse(TypedDict):
     request_id: str
 
 
+MAX_FIELDS = MAX_ROWS * len(Instance.__annotations__) + len(PredictRequest.__annotations__)
+"""Counted before parsing: each unknown field would be an error of its own, and nobody else is answered meanwhile."""
+
 PREDICT: TypeAdapter[PredictRequest] = TypeAdapter(PredictRequest)
 FORECAST: TypeAdapter[ForecastRequest] = TypeAdapter(ForecastRequest)
 
@@ -168,15 +172,46 @@ class Columns:
     is_holiday: Sequence[bool | None]
 
 
+_EPOCH = date(1970, 1, 1).toordinal()
 _WEATHER_CODE = {name: code for code, name in enumerate(WEATHER_CLASSES)}
 
 
+def parse_question(body: bytes, now: datetime, window: Window) -> SingleHour | Columns:
+    """Read the body of `POST /predict`; one hour of which nothing is stated but the weather stays plain numbers.
+
+    Raises:
+        InvalidRequest: as `parse_predict`.
+    """
+    rows = _rows(body)
+    row = rows[0]
+    if len(rows) == 1 and row.get("is_holiday") is None:
+        hour = _hour(row["timestamp"])
+        if hour is not None and -window.past_hours <= hour - _hour_of(now) <= window.future_hours:
+            return SingleHour(
+                hour, row["temp_c"], row["feels_like_c"], row["humidity_pct"], row["windspeed_kmh"],
+                _WEATHER_CODE[row["weather"]],
+            )
+    return _checked(rows, now, window)
+
+
 def parse_predict(body: bytes, now: datetime, window: Window) -> Columns:
-    """Read the body of `POST /predict`; raises InvalidRequest."""
+    """Read the body of `POST /predict` as columns; raises InvalidRequest."""
+    return _checked(_rows(body), now, window)
+
+
+def _rows(body: bytes) -> Sequence[Mapping[str, Any]]:
+    if len(body) > MAX_FIELDS and body.count(b'":') > MAX_FIELDS:
+        raise InvalidRequest(
+            422, "unknown_field", f"more than {MAX_FIELDS} fields; no valid request has so many",
+            allowed=list(Instance.__annotations__),
+        )
     try:
-        rows: Sequence[Mapping[str, Any]] = PREDICT.validate_json(body)["instances"]
+        return PREDICT.validate_json(body)["instances"]
     except ValidationError as error:
         raise explain(error, PredictRequest, Instance) from None
+
+
+def _checked(rows: Sequence[Mapping[str, Any]], now: datetime, window: Window) -> Columns:
     timestamps = _hours([row["timestamp"] for row in rows], "instances[{}].timestamp")
     if len(rows) > 1:
         _refuse_duplicates(timestamps)
@@ -200,6 +235,14 @@ def parse_forecast(body: bytes, now: datetime, window: Window) -> Columns:
     return _columns(timestamps, request["weather"])
 
 
+def columns_of(row: SingleHour) -> Columns:
+    """The same question as columns."""
+    return Columns(
+        np.array([row.hour], dtype="datetime64[h]"), np.array([row[1:5]], dtype=np.float64),
+        np.array([row.weather], dtype=np.int64), [None],
+    )
+
+
 def _columns(timestamps: NDArray[np.datetime64], rows: Sequence[Mapping[str, Any]]) -> Columns:
     numbers = np.array(
         [(row["temp_c"], row["feels_like_c"], row["humidity_pct"], row["windspeed_kmh"]) for row in rows],
@@ -207,6 +250,19 @@ def _columns(timestamps: NDArray[np.datetime64], rows: Sequence[Mapping[str, Any
     )
     weather = np.array([_WEATHER_CODE[row["weather"]] for row in rows], dtype=np.int64)
     return Columns(timestamps, numbers, weather, [row.get("is_holiday") for row in rows])
+
+
+def _hour_of(moment: datetime) -> int:
+    return (moment.toordinal() - _EPOCH) * 24 + moment.hour
+
+
+def _hour(text: str) -> int | None:
+    """Hours since 1970-01-01 00:00 of a text that has the form of an hour; None when there is no such day."""
+    try:
+        day = date.fromisoformat(text[:10])
+    except ValueError:
+        return None
+    return (day.toordinal() - _EPOCH) * 24 + int(text[11:13])
 
 
 def _hours(texts: list[str], where: str) -> NDArray[np.datetime64]:

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
@@ -134,7 +133,7 @@ class Spool:
 
 
 def _encode(row: PredictionRow) -> bytes:
-    values = asdict(row)
+    values = row._asdict()
     values["predicted_at"] = row.predicted_at.isoformat()
     values["timestamp"] = row.timestamp.isoformat()
     return json.dumps(values, separators=(",", ":")).encode() + b"\n"

@@ -138,7 +138,7 @@ def test_predictions_stream_in_batches_with_every_column_typed(records: Records)
     frames = list(records.iter_predictions(T0 + timedelta(hours=2), T0 + timedelta(hours=9), batch_rows=3))
     assert [len(frame) for frame in frames] == [3, 3, 1]
     whole = pd.concat(frames).sort_values("timestamp").reset_index(drop=True)
-    assert list(whole.columns) == [field for field in PredictionRow.__dataclass_fields__]
+    assert list(whole.columns) == list(PredictionRow._fields)
     assert whole["timestamp"].dtype == whole["predicted_at"].dtype == "datetime64[ns]"
     assert (whole["is_holiday"].dtype, whole["degraded"].dtype, whole["level_age_hours"].dtype) == (bool, bool, float)
     assert whole["level_age_hours"].isna().tolist() == [False, True, False, True, False, True, False]
@@ -471,4 +471,4 @@ def test_a_wrong_url_is_a_configuration_error(url: str, message: str) -> None:
 
 def test_the_fake_and_the_database_agree_on_columns() -> None:
     assert [column.name for column in metadata.tables["observations"].c] == list(COLUMNS)
-    assert [column.name for column in metadata.tables["predictions"].c] == list(PredictionRow.__dataclass_fields__)
+    assert [column.name for column in metadata.tables["predictions"].c] == list(PredictionRow._fields)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from bikeshare.core.observations import COLUMNS, OPTIONAL, conform
 from bikeshare.errors import Conflict, DataError, NotFound, Unavailable
 from bikeshare.ports import DecisionRecord, LevelRow, PredictionRow, RunIntent
 
-_FIELDS = [field.name for field in fields(PredictionRow)]
+_FIELDS = list(PredictionRow._fields)
 
 
 class MemoryRecords:
@@ -79,7 +79,7 @@ class MemoryRecords:
             raise DataError(f"predictions have no column {unknown[0]!r}")
         rows = [row for row in list(self._predictions.values()) if start <= getattr(row, by) < end]
         for offset in range(0, len(rows), batch_rows):
-            part = pd.DataFrame([asdict(row) for row in rows[offset : offset + batch_rows]])
+            part = pd.DataFrame([row._asdict() for row in rows[offset : offset + batch_rows]])
             part["level_age_hours"] = part["level_age_hours"].astype("float64")
             for name in ("timestamp", "predicted_at"):
                 part[name] = part[name].astype("datetime64[ns]")

@@ -14,8 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from bikeshare.errors import DataError
 from bikeshare.ports import PredictionRow
+from services.predictor.logged import LoggedBatch, features_hash
 from services.predictor.metrics import Metrics
-from services.predictor.prediction_log import LoggedBatch, LogPolicy, PredictionLog, features_hash
+from services.predictor.prediction_log import LogPolicy, PredictionLog
 from services.predictor.spool import Spool
 from tests.fakes.records import MemoryRecords
 

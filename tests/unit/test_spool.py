@@ -2,7 +2,6 @@
 
 import errno
 import multiprocessing
-from dataclasses import replace
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,7 +21,7 @@ def rows(count: int, request_id: str = "r") -> list[PredictionRow]:
         features_hash="00ff", demand=100.5, lower_80=80.0, upper_80=120.0, lower_95=60.0, upper_95=150.0,
         source="mean", degraded=False, level_age_hours=None,
     )
-    return [replace(first, position=place, timestamp=NOON + timedelta(hours=place)) for place in range(count)]
+    return [first._replace(position=place, timestamp=NOON + timedelta(hours=place)) for place in range(count)]
 
 
 def kept(spool: Spool) -> list[PredictionRow]:

@@ -1,11 +1,15 @@
 """ONNX Runtime: the exported forests as a function; one thread, safe to share."""
 
+import threading
+
 import numpy as np
 import numpy.typing as npt
 
 from bikeshare.core.features import N_FEATURES
 from bikeshare.core.grid import Floats
 from bikeshare.errors import ArtifactError
+
+_OUTPUTS = ("stateless", "history")
 
 
 class OnnxShapes:
@@ -25,8 +29,24 @@ class OnnxShapes:
         if shape[1] != N_FEATURES:
             raise ArtifactError(f"model.onnx reads {shape[1]} features, this library makes {N_FEATURES}: retrain")
         self._run = session.run
+        self._session, self._turn = session, threading.Lock()
+        self._row = np.zeros((1, N_FEATURES), dtype=np.float32)
+        self._roots = np.zeros((2, 1, 1), dtype=np.float32)
+        self._binding = session.io_binding()
+        self._binding.bind_input("features", "cpu", 0, np.float32, self._row.shape, self._row.ctypes.data)
+        for name, root in zip(_OUTPUTS, self._roots, strict=True):
+            self._binding.bind_output(name, "cpu", 0, np.float32, root.shape, root.ctypes.data)
 
     def __call__(self, matrix: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
         """√shape of both forests for a matrix of shape (n, 37)."""
-        stateless, history = self._run(("stateless", "history"), {"features": matrix})
+        if len(matrix) == 1 and self._turn.acquire(blocking=False):
+            # Memory that the session already knows saves a third of the call.
+            try:
+                self._row[:] = matrix
+                self._session.run_with_iobinding(self._binding)
+                roots = self._roots.astype(np.float64)
+                return roots[0, 0], roots[1, 0]
+            finally:
+                self._turn.release()
+        stateless, history = self._run(_OUTPUTS, {"features": matrix})
         return stateless[:, 0].astype(np.float64), history[:, 0].astype(np.float64)

@@ -1,7 +1,6 @@
 """Between frames and rows: observations, predictions, and truth beside what was served."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from bikeshare.core.observations import COLUMNS, conform
 from bikeshare.errors import DataError
 from bikeshare.ports import PredictionRow
 
-_FIELDS = tuple(field.name for field in fields(PredictionRow))
+_FIELDS = PredictionRow._fields
 _TIMES = {"timestamp", "predicted_at"}
 _FLAGS = {"is_holiday", "degraded"}
 _LABELLED = ("timestamp", "demand", "prediction", "lower_80", "upper_80", "lower_95", "upper_95", "model_version",
@@ -61,10 +60,10 @@ class FrameRows:
         """Insert predictions, ignoring ones already stored; return how many were new."""
         if not rows:
             return 0
-        values: list[tuple[Any, ...]] = [tuple(getattr(row, name) for name in _FIELDS) for row in rows]
+        values: Sequence[tuple[Any, ...]] = rows
         if self._db.is_sqlite:
             places = [index for index, name in enumerate(_FIELDS) if name in _TIMES]
-            values = [_with_text_times(row, places) for row in values]
+            values = [_with_text_times(row, places) for row in rows]
         return self._db.write(lambda connection: self._db.bulk_insert(
             connection, predictions, _FIELDS, values, "(request_id, position) DO NOTHING"
         ))

@@ -1,0 +1,157 @@
+"""`python -m benchmarks.serving`: what an answer costs, as ratios measured in one run. Writes `benchmarks/serving.md`.
+
+The server has one core, wrk and PostgreSQL share the other. `--quick` runs every path for a moment on small forests
+and prints; it fails on an answer that is not a 200 and on a lost prediction, never on a number.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.serving.load import Load, press, require_wrk
+from benchmarks.serving.proxy import Proxy
+from benchmarks.serving.report import write
+from benchmarks.serving.world import LOAD_CORE, ROOT, SERVER_CORE, Server, World, predictor, reference, world
+
+FULL_TREES, QUICK_TREES = 50, 5
+CONNECTIONS = (1, 8, 32, 128)
+BATCHES = (24, 512)
+
+
+def main() -> None:
+    """Measure everything, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="every path for a moment; writes nothing")
+    parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS", help="steady load for this long")
+    options = parser.parse_args()
+    require_wrk()
+    seconds = 0.5 if options.quick else 4.0
+    os.sched_setaffinity(0, {int(LOAD_CORE)})
+    with world(QUICK_TREES if options.quick else FULL_TREES) as made:
+        found = measure(made, seconds)
+        if options.soak:
+            found["soak"] = soak(made, options.soak)
+    if options.quick:
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    else:
+        Path(ROOT / "benchmarks" / "serving.json").write_text(json.dumps(found, indent=1) + "\n")
+        sys.stdout.write(write(found, ROOT / "benchmarks" / "serving.md"))
+
+
+def measure(made: World, seconds: float) -> dict[str, Any]:
+    """Every table."""
+    found: dict[str, Any] = {"loads": {}, "batches": {}, "log": {}}
+    for name in ("echo", "naive"):
+        with reference(made, name) as server:
+            found["loads"][name] = ladder(server, seconds, (8,) if name == "naive" else CONNECTIONS)
+    with predictor(made) as server:
+        found["ready_seconds"] = round(server.ready_seconds, 2)
+        press(server.url, connections=8, seconds=seconds / 4)
+        before, began = server.cpu_seconds, time.monotonic()
+        found["loads"]["predictor"] = ladder(server, seconds, CONNECTIONS)
+        found["cpu_share"] = round((server.cpu_seconds - before) / (time.monotonic() - began), 3)
+        found["batches"] = {rows: asdict(sure(press(server.url, connections=4, seconds=seconds, rows=rows)))
+                            for rows in BATCHES}
+        found["resident_mb"] = round(server.resident_mb)
+    found["two"] = two_processes(made, seconds)
+    found["log"] = log_states(made, seconds)
+    return found
+
+
+def ladder(server: Server, seconds: float, connections: tuple[int, ...]) -> dict[int, Any]:
+    """One load per number of connections, after a warm-up."""
+    press(server.url, connections=8, seconds=seconds / 4)
+    return {count: asdict(sure(press(server.url, connections=count, seconds=seconds))) for count in connections}
+
+
+def two_processes(made: World, seconds: float) -> dict[str, float]:
+    """Two predictors, one per core, each with its own load from the same cores; and one under the same conditions."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    both = f"{SERVER_CORE},{LOAD_CORE}"
+    with predictor(made) as first, predictor(made, core=LOAD_CORE) as second, ThreadPoolExecutor(2) as pool:
+        alone = sure(press(first.url, connections=8, seconds=seconds, core=both))
+        runs = [pool.submit(press, server.url, connections=8, seconds=seconds, core=both) for server in (first, second)]
+        together = sum(sure(run.result()).rps for run in runs)
+    return {"one": alone.rps, "two": together}
+
+
+def log_states(made: World, seconds: float) -> dict[str, Any]:
+    """Latency with the database up, slow and away; afterwards every answered row must be found or counted."""
+    found: dict[str, Any] = {}
+    for state in ("up", "slow", "away"):
+        with Proxy(made.database_url).running() as proxy:
+            changed = World(made.home, made.forests, made.artifact, proxy.url)
+            with predictor(changed) as server:
+                press(server.url, connections=8, seconds=seconds / 4)
+                proxy.delay_seconds = 0.5 if state == "slow" else 0.0
+                if state == "away":
+                    proxy.cut()
+                load = sure(press(server.url, connections=8, seconds=seconds))
+                found[state] = asdict(load) | kept(server)
+    found["insert"] = insert_cost(made, 20_000 if seconds < 1 else 100_000)
+    return found
+
+
+def kept(server: Server) -> dict[str, float]:
+    """What the log says about itself, once its queue is written."""
+    import urllib.request
+
+    wanted = {"bikeshare_prediction_log_written_total": "written", "bikeshare_prediction_log_dropped_total": "dropped",
+              "bikeshare_prediction_log_spooled_bytes": "spooled_bytes"}
+    found = dict.fromkeys(wanted.values(), 0.0)
+    with urllib.request.urlopen(server.url + "/metrics", timeout=10) as page:
+        for line in page.read().decode().splitlines():
+            name = line.split("{")[0].split(" ")[0]
+            if name in wanted:
+                found[wanted[name]] += float(line.rsplit(" ", 1)[1])
+    if found["dropped"]:
+        raise RuntimeError(f"the log dropped {found['dropped']:g} rows below the size of its spool")
+    return found
+
+
+def insert_cost(made: World, rows: int) -> dict[str, float]:
+    """Rows per second into PostgreSQL, and the processor time of this side per row."""
+    from benchmarks.serving.world import NOW
+    from bikeshare.adapters.records import SqlRecords
+    from bikeshare.core.single_hour import SingleForecast, SingleHour
+    from services.predictor.logged import LoggedHour
+
+    records = SqlRecords(made.database_url)
+    answer = SingleForecast(312.4871937, 251.1873621, 380.9918273, 208.1726354, 441.8827364, 0, False, 9.0)
+    logged = [
+        LoggedHour(f"insert-{rows}-{number}", NOW, "1", SingleHour(372_000, 24.1, 25.3, 55.0, 12.7, 0), answer)
+        for number in range(rows)
+    ]
+    began, used = time.perf_counter(), time.process_time()
+    for start in range(0, rows, 4_096):
+        records.insert_predictions([row for entry in logged[start:start + 4_096] for row in entry.rows()])
+    wall, cpu = time.perf_counter() - began, time.process_time() - used
+    records.close()
+    return {"rows_per_second": round(rows / wall), "cpu_us_per_row": round(cpu / rows * 1e6, 1)}
+
+
+def soak(made: World, seconds: float) -> dict[str, float]:
+    """Eight connections for a long time: nothing refused, nothing broken, no growth after the first tenth."""
+    with predictor(made) as server:
+        sure(press(server.url, connections=8, seconds=max(1.0, seconds / 10)))
+        before = server.resident_mb
+        load = sure(press(server.url, connections=8, seconds=seconds))
+        return {"seconds": seconds, "answers": load.answers, "rps": load.rps, "p99": load.p99,
+                "resident_mb_before": round(before, 1), "resident_mb_after": round(server.resident_mb, 1)}
+
+
+def sure(load: Load) -> Load:
+    """The load, when every answer was a 200."""
+    if load.refused or load.broken or not load.answers:
+        raise RuntimeError(f"{load.refused} refused, {load.broken} broken of {load.answers} answers")
+    return load
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""wrk as a function: requests per second, percentiles and every answer that was not a 200."""
+
+import json
+import random
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.serving.world import LOAD_CORE, NOW
+
+SCRIPT = Path(__file__).with_name("load.lua")
+BODIES = 500
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one run saw; latencies in milliseconds.
+
+    Attributes:
+        rps: Answers per second.
+        p50: Median latency.
+        p99: 99th percentile.
+        p999: 99.9th percentile.
+        answers: Complete answers.
+        refused: Answers with a status of 400 or more.
+        broken: Connections that failed, were closed early or timed out.
+    """
+
+    rps: float
+    p50: float
+    p99: float
+    p999: float
+    answers: int
+    refused: int
+    broken: int
+
+
+def require_wrk() -> None:
+    """Stop with the way out when wrk is not installed."""
+    if shutil.which("wrk") is None or shutil.which("taskset") is None:
+        raise SystemExit("wrk or taskset is missing: `hack/wrk.sh` installs both (Debian: apt-get install wrk)")
+
+
+def instances(rows: int, draw: random.Random) -> list[dict[str, Any]]:
+    """Rows of plausible weather: hours around now, each once."""
+    first = draw.randrange(-24, 48) if rows <= 48 else -160
+    hours = range(first, first + rows)
+    return [{
+        "timestamp": (NOW + timedelta(hours=hour)).isoformat(timespec="minutes"),
+        "temp_c": round(draw.uniform(15, 33), 1), "feels_like_c": round(draw.uniform(15, 36), 1),
+        "humidity_pct": draw.randrange(30, 95), "windspeed_kmh": round(draw.uniform(0, 30), 1),
+        "weather": draw.choice(["clear", "clear", "mist", "light_precip"]),
+    } for hour in hours]
+
+
+def press(
+    url: str, *, connections: int, seconds: float, rows: int = 1, path: str = "/predict", core: str = LOAD_CORE,
+) -> Load:
+    """Ask as fast as the answers come, over this many kept connections."""
+    draw = random.Random(rows)
+    count = BODIES if rows <= 24 else 8
+    bodies = [json.dumps({"instances": instances(rows, draw)}) for _ in range(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        questions, answer = Path(folder) / "bodies", Path(folder) / "answer.json"
+        questions.write_text("\n".join(bodies))
+        done = subprocess.run(
+            ["taskset", "-c", core, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s",
+             "--timeout", "20s", "-s", str(SCRIPT), url + path, "--", str(questions), str(answer)],
+            capture_output=True, text=True, check=False,
+        )
+        if done.returncode != 0 or not answer.exists():
+            raise RuntimeError(f"wrk ended with {done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}")
+        return Load(**json.loads(answer.read_text()))

@@ -1,0 +1,62 @@
+"""`benchmarks/serving.md` from one run's numbers; the profile's summary is kept by hand in `profile.md`."""
+
+from pathlib import Path
+from typing import Any
+
+PROFILE = Path(__file__).with_name("profile.md")
+
+
+def write(found: dict[str, Any], path: Path) -> str:
+    """Write the page and return it."""
+    loads, log, two = found["loads"], found["log"], found["two"]
+    echo, ours, naive = loads["echo"], loads["predictor"], loads["naive"][8]
+    lines = [
+        "# What an answer costs", "",
+        "Written by `make benchmark-serving`. One core for the server, wrk and PostgreSQL (over TCP) on the other;",
+        "two forests of 50 trees; validation, metrics, request ids and the prediction log are on.",
+        "Ratios hold elsewhere, absolute figures do not.", "",
+        "| connections | echo req/s | predictor req/s | of echo | echo p99 ms | p50 ms | p99 ms | p99 / echo's |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for count, load in ours.items():
+        bare = echo[count]
+        lines.append(
+            f"| {count} | {bare['rps']:,.0f} | {load['rps']:,.0f} | {load['rps'] / bare['rps']:.0%} |"
+            f" {bare['p99']:.1f} | {load['p50']:.2f} | {load['p99']:.1f} | {load['p99'] / bare['p99']:.1f} |"
+        )
+    lines += ["", "| rows per request | req/s | rows/s | p50 ms | p99 ms |", "| --- | --- | --- | --- | --- |"]
+    for rows, load in found["batches"].items():
+        rate = load["rps"]
+        lines.append(f"| {rows} | {rate:,.0f} | {rate * int(rows):,.0f} | {load['p50']:.1f} | {load['p99']:.1f} |")
+    lines += [
+        "", "512 rows stand for a large batch: the API answers 553 different hours at most, each once per request.", "",
+        "| database | req/s | p50 ms | p99 ms |", "| --- | --- | --- | --- |",
+        *(f"| {state} | {log[state]['rps']:,.0f} | {log[state]['p50']:.2f} | {log[state]['p99']:.1f} |"
+          for state in ("up", "slow", "away")),
+        "", f"Into PostgreSQL: {log['insert']['rows_per_second']:,} rows/s by COPY, {log['insert']['cpu_us_per_row']}"
+        " µs of the predictor's processor per row. \"Slow\" holds every answer of the database back by 500 ms.", "",
+    ]
+    if "soak" in found:
+        soak = found["soak"]
+        lines += [f"Soak: {soak['answers']:,} answers in {soak['seconds']:g} s, all 200; resident memory"
+                  f" {soak['resident_mb_before']} to {soak['resident_mb_after']} MB.", ""]
+    times, tail = ours[8]["rps"] / naive["rps"], ours[8]["p99"] / echo[8]["p99"]
+    slowest = max(log[state]["p99"] for state in ("slow", "away")) / log["up"]["p99"]
+    promises = (
+        ("At least 45 % of the echo (8 connections)", ours[8]["rps"] / echo[8]["rps"] >= 0.45,
+         f"{ours[8]['rps'] / echo[8]['rps']:.0%}"),
+        ("p99 at most 3 × the echo's (8 connections)", tail <= 3, f"{tail:.1f} ×"),
+        ("At least 20 × FastAPI + scikit-learn + pandas with the same forests", times >= 20,
+         f"{times:.0f} × ({naive['rps']:.0f} req/s)"),
+        ("Two processes on two cores at least 1.8 ×, load generators included", two["two"] / two["one"] >= 1.8,
+         f"{two['two'] / two['one']:.2f} ×"),
+        ("At most 300 MB resident", found["resident_mb"] <= 300, f"{found['resident_mb']} MB"),
+        ("Ready within 5 s", found["ready_seconds"] <= 5, f"{found['ready_seconds']} s"),
+        ("p99 with the database slow or away within 10 %", slowest <= 1.1, f"{slowest:.2f} ×"),
+    )
+    lines += ["| promise | measured | holds |", "| --- | --- | --- |",
+              *(f"| {what} | {value} | {'yes' if holds else '**no**'} |" for what, holds, value in promises),
+              "", PROFILE.read_text().strip(), ""]
+    text = "\n".join(lines)
+    path.write_text(text)
+    return text
