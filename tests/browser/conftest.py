@@ -124,9 +124,9 @@ def empty_app(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium."""
+    """The system's Chromium; as long as it is driven, an event loop runs in this thread, which other files' tests miss."""
     path = shutil.which("chromium")
     assert path, "no chromium on the PATH: run hack/chromium.sh as root"
     with sync_playwright() as driver:
