@@ -18,13 +18,14 @@ python3 -m venv --without-pip "$site"
 /opt/tools/bin/uv pip install --quiet --no-deps --require-hashes --requirement "$lock"
 /opt/tools/bin/uv pip check
 
-# What no process reads: test suites and headers (150 MB; named, because `evidently.tests` is no test suite), and
-# botocore's descriptions of services other than S3 and what its credentials come from (25 MB).
+# What no process reads: test suites and headers (150 MB; named, because `evidently.tests` is no test suite),
+# botocore's descriptions of services other than S3 and what its credentials come from (25 MB), and what ONNX Runtime
+# has for those who make models (9 MB).
 cd "$site"/lib/python3*/site-packages
 for package in matplotlib numpy pandas pyarrow scipy sklearn statsmodels; do
   [ ! -d "$package" ] || find "$package" -type d -name tests -prune -exec rm -rf {} +
 done
-rm -rf pyarrow/include numpy/_core/include
+rm -rf pyarrow/include numpy/_core/include onnxruntime/transformers onnxruntime/quantization onnxruntime/tools
 [ ! -d botocore/data ] || find botocore/data -mindepth 1 -maxdepth 1 -type d \
   ! -name s3 ! -name signin ! -name sso ! -name sso-oidc ! -name sts -exec rm -rf {} +
 
