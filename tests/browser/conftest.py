@@ -126,7 +126,7 @@ def empty_app(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium; as long as it is driven, an event loop runs in this thread, which other files' tests miss."""
+    """The system's Chromium. While it is driven an event loop runs in this thread: only for the tests of one file."""
     path = shutil.which("chromium")
     assert path, "no chromium on the PATH: run hack/chromium.sh as root"
     with sync_playwright() as driver:
