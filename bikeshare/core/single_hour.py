@@ -5,6 +5,7 @@ the request is summed up once per snapshot; what remains is a few dozen addition
 (floating-point sums depend on it, and a feature on the edge of rounding would send a row down another branch).
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from math import sqrt
 from typing import NamedTuple
@@ -64,6 +65,16 @@ class SingleForecast(NamedTuple):
     rank: int
     degraded: bool
     level_age_hours: float | None
+
+
+class _State(NamedTuple):
+    """What the answers of one moment share: levels, the rank they reach at best, and how old they are."""
+
+    root_level: float
+    ratio_level: float | None
+    rank: int
+    stale: bool
+    age: float | None
 
 
 class SingleHours:
@@ -131,33 +142,47 @@ class SingleHours:
         values[_CONTEXT] = codes[at - DAY], temp - self._temp[day] if day >= 0 else np.nan
         return values
 
-    def predict(self, row: SingleHour, now: datetime) -> SingleForecast:
-        """Answer one covered hour."""
-        matrix = np.array([self.features(row)])
+    def predict(self, rows: Sequence[SingleHour], now: datetime) -> list[SingleForecast]:
+        """Answer covered hours, each as if it had been asked alone: neighbours in `rows` are strangers.
+
+        Many together cost less than one by one, because the trees are read from memory once: with two forests of 50
+        trees 47 µs a row alone, 28 for 8 rows, 19 for 32 (`benchmarks/serving.md`).
+        """
+        matrix = np.array([self.features(row) for row in rows])
         matrix *= _SCALE
         np.rint(matrix, out=matrix)
         matrix /= _SCALE
-        shape, ratio_shape = self._shapes(matrix.astype(np.float32))
+        shapes, ratio_shapes = self._shapes(matrix.astype(np.float32))
         level, ratio, policy = self._stateless, self._history, self._policy
         value, rank, age = self._frozen, 2, None
         if level is not None:
             age = max(0.0, (now - level.as_of).total_seconds() / 3600)
             if age <= policy.expires_after_hours:
                 value, rank = level.level, 1
-        root_level = sqrt(value)
-        root = shape.item() * root_level
-        if rank == 1 and ratio is not None:
-            base = self._base[row.hour - self._start]
+        state = _State(
+            sqrt(value), ratio.level if rank == 1 and ratio is not None else None, rank,
+            age is None or age > policy.stale_after_hours, age if rank < 2 else None,
+        )
+        return [
+            self._scaled(row, shape, ratio_shape, state)
+            for row, shape, ratio_shape in zip(rows, shapes.tolist(), ratio_shapes.tolist(), strict=True)
+        ]
+
+    def _scaled(self, row: SingleHour, shape: float, ratio_shape: float, state: _State) -> SingleForecast:
+        root_level, ratio_level, rank, stale, age = state
+        place = row.hour - self._start
+        root = shape * root_level
+        if ratio_level is not None:
+            base = self._base[place]
             if base == base:
-                root, rank = (root + ratio_shape.item() * sqrt(base * ratio.level)) / 2, 0
-        degraded = rank > 0 or age is None or age > policy.stale_after_hours
-        unit = root_level * self._scale[self._bins[row.hour - self._start] + (row.weather >= WET)]
+                root, rank = (root + ratio_shape * sqrt(base * ratio_level)) / 2, 0
+        unit = root_level * self._scale[self._bins[place] + (row.weather >= WET)]
         low_80, high_80 = max(root + self._low_80 * unit, 0.0), max(root + self._high_80 * unit, 0.0)
         low_95 = min(low_80, max(root + self._low_95 * unit, 0.0))
         high_95 = max(high_80, max(root + self._high_95 * unit, 0.0))
         return SingleForecast(
-            root * root, low_80 * low_80, high_80 * high_80, low_95 * low_95, high_95 * high_95, rank, degraded,
-            age if rank < 2 else None,
+            root * root, low_80 * low_80, high_80 * high_80, low_95 * low_95, high_95 * high_95, rank,
+            rank > 0 or stale, age,
         )
 
     def _day(self, place: int, departure: float) -> tuple[float, float]:

@@ -21,10 +21,12 @@ def main() -> None:
     options = parser.parse_args()
 
     import uvicorn
+    from uvicorn.config import STARTUP_FAILURE
 
+    from services.predictor.direct import Direct
     from services.predictor.logs import configure
-    from services.predictor.protocol import BoundedProtocol
-    from services.predictor.service import Predictor, Shortcut
+    from services.predictor.protocol import IDLE_SECONDS, BoundedProtocol
+    from services.predictor.service import MOUNT, Predictor, Shortcut
 
     configure()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -32,12 +34,16 @@ def main() -> None:
     port = _take_orders() if options.spare else options.port
     if port is None:
         return
-    uvicorn.run(
+    BoundedProtocol.direct = Direct(MOUNT.api)
+    server = uvicorn.Server(uvicorn.Config(
         application, host=options.host, port=port, log_config=None, access_log=False,
         server_header=False, proxy_headers=False, interface="asgi3", loop="uvloop", http=BoundedProtocol, backlog=1024,
-        timeout_keep_alive=5,
+        timeout_keep_alive=IDLE_SECONDS, timeout_notify=1, callback_notify=BoundedProtocol.close_overdue,
         timeout_graceful_shutdown=25,
-    )
+    ))
+    server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def _take_orders() -> int | None:

@@ -19,7 +19,7 @@ from services.predictor import metrics as names
 from services.predictor.engine import Engine
 from services.predictor.openapi import document
 from services.predictor.refusals import InvalidRequest
-from services.predictor.request import JSON, Gone, Pulse, Receive, Request, Scope, Send
+from services.predictor.request import JSON, Exchange, Gone, Pulse, Receive, Request, Scope, Send
 from services.predictor.schema import (
     Columns,
     Window,
@@ -79,24 +79,45 @@ class Api:
                 request.extra = [(b"allow", method.encode())]
                 raise InvalidRequest(405, "method_not_allowed", f"{path} answers {method} only", allowed=[method])
             await handler(request)
-        except InvalidRequest as problem:
-            await request.answer(problem.status, to_json(problem.body(request.id)))
         except Gone:
             return
         except Exception as error:
-            logger.exception("request %s failed", request.id)
-            if self._engine is not None:
-                self._engine.metrics.errors.inc()
-            away = isinstance(error, BikeshareError)
-            failure = InvalidRequest(
-                503 if away else 500, "unavailable" if away else "internal_error",
-                str(error) if away else "the service failed; the log has this request id",
-            )
+            refusal = self.refusal(error, request)
             if not request.answered:
-                await request.answer(failure.status, to_json(failure.body(request.id)))
+                await request.answer(refusal.status, to_json(refusal.body(request.id)))
         finally:
-            if self._engine is not None:
-                self._engine.metrics.observe(label, request.status, time.perf_counter() - started)
+            self.observe(label, request.status, time.perf_counter() - started)
+
+    def observe(self, route: str, status: int, seconds: float) -> None:
+        """Count one request that ended."""
+        if self._engine is not None:
+            self._engine.metrics.observe(route, status, seconds)
+
+    def refusal(self, error: Exception, exchange: Exchange) -> InvalidRequest:
+        """What the client is told about this failure; one that is not the client's is logged and counted."""
+        if isinstance(error, InvalidRequest):
+            return error
+        logger.error("request %s failed", exchange.id, exc_info=error)
+        if self._engine is not None:
+            self._engine.metrics.errors.inc()
+        if isinstance(error, BikeshareError):
+            return InvalidRequest(503, "unavailable", str(error))
+        return InvalidRequest(500, "internal_error", "the service failed; the log has this request id")
+
+    def admit(self, exchange: Exchange) -> Engine:
+        """The engine, for a question that may be asked now; raises InvalidRequest."""
+        self._authorise(exchange)
+        content_type = exchange.header(b"content-type")
+        if content_type != JSON and content_type.split(b";")[0].strip().lower() != JSON:
+            raise InvalidRequest(
+                415, "unsupported_media_type", "send JSON", field="Content-Type", allowed=["application/json"]
+            )
+        if exchange.header(b"content-encoding") not in (b"", b"identity"):
+            raise InvalidRequest(
+                415, "unsupported_encoding", "send the body uncompressed", field="Content-Encoding",
+                allowed=["identity"],
+            )
+        return self._ready(exchange)
 
     async def _predict(self, request: Request) -> None:
         await self._serve(request, parse_question)
@@ -105,22 +126,12 @@ class Api:
         await self._serve(request, parse_forecast)
 
     async def _serve(self, request: Request, parse: Parser) -> None:
-        self._authorise(request)
-        if request.header(b"content-type").split(b";")[0].strip().lower() != JSON:
-            raise InvalidRequest(
-                415, "unsupported_media_type", "send JSON", field="Content-Type", allowed=["application/json"]
-            )
-        if request.header(b"content-encoding") not in (b"", b"identity"):
-            raise InvalidRequest(
-                415, "unsupported_encoding", "send the body uncompressed", field="Content-Encoding",
-                allowed=["identity"],
-            )
-        engine = self._ready(request)
+        engine = self.admit(request)
         if self._pulse.overloaded():
             raise request.overloaded()
         body = await request.body()
         now = engine.now()
-        what_if = request.header(b"x-what-if").lower() in _TRUE
+        what_if = is_what_if(request)
 
         if len(body) < THREAD_BYTES:
             payload = engine.answer(parse(body, now, engine.window), request.id, now, what_if=what_if)
@@ -168,19 +179,24 @@ class Api:
         await asyncio.get_running_loop().run_in_executor(None, engine.refresh)
         await request.answer(200, to_json(engine.state(), inf_nan_mode="null"))
 
-    def _authorise(self, request: Request) -> None:
-        if self._api_key and not hmac.compare_digest(request.header(b"x-api-key"), self._api_key):
+    def _authorise(self, exchange: Exchange) -> None:
+        if self._api_key and not hmac.compare_digest(exchange.header(b"x-api-key"), self._api_key):
             raise InvalidRequest(401, "unauthorized", "the API key is missing or wrong", field="X-API-Key")
 
-    def _bound(self, request: Request) -> Engine:
+    def _bound(self, exchange: Exchange) -> Engine:
         if self._engine is None:
-            request.extra = [(b"retry-after", b"1")]
+            exchange.extra = [(b"retry-after", b"1")]
             raise InvalidRequest(503, "not_ready", "the service is starting; try again")
         return self._engine
 
-    def _ready(self, request: Request) -> Engine:
-        engine = self._bound(request)
+    def _ready(self, exchange: Exchange) -> Engine:
+        engine = self._bound(exchange)
         if not engine.ready:
-            request.extra = [(b"retry-after", b"1")]
+            exchange.extra = [(b"retry-after", b"1")]
             raise InvalidRequest(503, "not_ready", engine.problem or "the model is being loaded; try again")
         return engine
+
+
+def is_what_if(exchange: Exchange) -> bool:
+    """Whether the question is hypothetical and stays out of the prediction log."""
+    return exchange.header(b"x-what-if").lower() in _TRUE

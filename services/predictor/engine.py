@@ -4,8 +4,9 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic_core import to_json
@@ -13,7 +14,7 @@ from pydantic_core import to_json
 from bikeshare.adapters.artifacts import Artifact
 from bikeshare.core.batch import WeatherBatch
 from bikeshare.core.forecasting import SOURCES, Forecast, Snapshot
-from bikeshare.core.single_hour import SingleForecast, SingleHour, SingleHours
+from bikeshare.core.single_hour import SingleHour, SingleHours
 from bikeshare.ports import Clock
 from services.predictor.logged import LoggedBatch, LoggedHour, moment
 from services.predictor.metrics import Metrics
@@ -22,6 +23,14 @@ from services.predictor.refresher import Refresher
 from services.predictor.schema import WINDOW, Columns, Window, columns_of
 
 logger = logging.getLogger("bikeshare.predictor")
+
+
+class Asked(NamedTuple):
+    """One hour somebody asked for."""
+
+    question: SingleHour
+    request_id: str
+    what_if: bool
 
 
 class Engine:
@@ -88,28 +97,33 @@ class Engine:
     ) -> bytes:
         """Predict, log (unless it is a what-if question), and write the JSON of the response."""
         if isinstance(question, SingleHour):
-            hours = self._hours
-            if hours is not None and hours.covers(question.hour):
-                return self._answer_one(question, hours.predict(question, now), request_id, now, what_if)
-            question = columns_of(question)
+            return self.answer_hours([Asked(question, request_id, what_if)], now)[0]
         return self._answer_many(question, request_id, now, what_if)
 
-    def _answer_one(
-        self, question: SingleHour, answer: SingleForecast, request_id: str, now: datetime, what_if: bool
-    ) -> bytes:
-        demand, low_80, high_80, low_95, high_95, rank, degraded, age = answer
-        source = SOURCES[rank]
-        self.metrics.count_one(source, degraded)
-        if what_if:
-            self.metrics.what_if.inc()
-        elif self._log is not None:
-            self._log.add(LoggedHour(request_id, now, self.version, question, answer))
-        return (
-            f'{{"model_version":{self._version_json},"request_id":"{request_id}","predictions":[{{"timestamp":'
-            f'"{moment(question.hour).text}","demand":{demand!r},"lower_80":{low_80!r},"upper_80":{high_80!r},'
-            f'"lower_95":{low_95!r},"upper_95":{high_95!r},"degraded":{"true" if degraded else "false"},"source":'
-            f'"{source}","level_age_hours":{"null" if age is None else repr(age)}}}]}}'
-        ).encode()
+    def answer_hours(self, asked: Sequence[Asked], now: datetime) -> list[bytes]:
+        """The same for requests of one hour each, computed together."""
+        hours = self._hours
+        if hours is None or not all(hours.covers(one.question.hour) for one in asked):
+            return [self._answer_many(columns_of(one.question), one.request_id, now, one.what_if) for one in asked]
+        answers = hours.predict([one.question for one in asked], now)
+        self.metrics.count_hours(answers)
+        kept = []
+        bodies = []
+        for (question, request_id, what_if), answer in zip(asked, answers, strict=True):
+            if what_if:
+                self.metrics.what_if.inc()
+            else:
+                kept.append(LoggedHour(request_id, now, self.version, question, answer))
+            demand, low_80, high_80, low_95, high_95, rank, degraded, age = answer
+            bodies.append((
+                f'{{"model_version":{self._version_json},"request_id":"{request_id}","predictions":[{{"timestamp":'
+                f'"{moment(question.hour).text}","demand":{demand!r},"lower_80":{low_80!r},"upper_80":{high_80!r},'
+                f'"lower_95":{low_95!r},"upper_95":{high_95!r},"degraded":{"true" if degraded else "false"},"source":'
+                f'"{SOURCES[rank]}","level_age_hours":{"null" if age is None else repr(age)}}}]}}'
+            ).encode())
+        if self._log is not None:
+            self._log.extend(kept)
+        return bodies
 
     def _answer_many(self, columns: Columns, request_id: str, now: datetime, what_if: bool) -> bytes:
         artifact, snapshot, log = self._artifact, self._snapshot, self._log

@@ -1,6 +1,7 @@
 """The predictor's metrics; names, types and help come from the one table in `bikeshare.adapters.telemetry`."""
 
 import os
+from collections.abc import Sequence
 from typing import Literal
 
 from prometheus_client import (
@@ -15,6 +16,7 @@ from prometheus_client import (
 
 from bikeshare.adapters.telemetry import METRICS
 from bikeshare.core.forecasting import SOURCES
+from bikeshare.core.single_hour import SingleForecast
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -81,19 +83,34 @@ class Metrics:
 
     def observe(self, route: str, code: int, seconds: float) -> None:
         """Count one answered request."""
+        requests, duration = self._ended(route, code)
+        requests.inc()
+        duration.observe(seconds)
+
+    def _ended(self, route: str, code: int) -> tuple[Counter, Histogram]:
         key = (route, code)
         found = self._answered.get(key)
         if found is None:
             found = self.requests.labels(route=route, code=str(code)), self.request_seconds.labels(route=route)
             self._answered[key] = found
-        found[0].inc()
-        found[1].observe(seconds)
+        return found
 
-    def count_one(self, source: str, degraded: bool) -> None:
-        """Count one predicted hour."""
-        self._by_source[source].inc()
-        if degraded:
-            self._by_reason[source].inc()
+    def observe_all(self, route: str, code: int, seconds: Sequence[float]) -> None:
+        """Count requests that ended alike."""
+        requests, duration = self._ended(route, code)
+        requests.inc(len(seconds))
+        for each in seconds:
+            duration.observe(each)
+
+    def count_hours(self, answers: Sequence[SingleForecast]) -> None:
+        """Count predicted hours by source, and degraded ones by what was missing."""
+        for rank, source in enumerate(SOURCES):
+            of_source = [answer.degraded for answer in answers if answer.rank == rank]
+            if of_source:
+                self._by_source[source].inc(len(of_source))
+                worse = sum(of_source)
+                if worse:
+                    self._by_reason[source].inc(worse)
 
     def count(self, sources: list[str], degraded: list[bool]) -> None:
         """Count predicted hours by source, and degraded ones by what was missing."""

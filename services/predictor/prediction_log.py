@@ -77,6 +77,22 @@ class PredictionLog:
             if self._queued_rows >= self._policy.batch_rows:
                 self._wake.set()
 
+    def extend(self, batches: Sequence[Logged]) -> None:
+        """Queue several answered requests; the ones that do not fit are dropped and counted."""
+        dropped = 0
+        with self._lock:
+            for batch in batches:
+                size = batch.size
+                if self._queued_rows + size > self._policy.queue_rows:
+                    dropped += size
+                    continue
+                self._queue.append(batch)
+                self._queued_rows += size
+            if self._queued_rows >= self._policy.batch_rows:
+                self._wake.set()
+        if dropped:
+            self._metrics.log_dropped.labels(reason="queue_full").inc(dropped)
+
     @property
     def queued_rows(self) -> int:
         """Rows in memory."""

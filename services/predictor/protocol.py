@@ -1,18 +1,25 @@
-"""uvicorn's HTTP parser with the two limits it lacks: time for the headers, and a number of connections.
+"""uvicorn's HTTP parser with the limits it lacks, and the direct way of small questions.
 
-Without them, clients that open connections and send a byte now and then hold memory for ever.
+Without limits, clients that open connections and send a byte now and then hold memory for ever. Times are looked at
+once a second by `close_overdue`: a timer per request would cost more than the request's validation.
 """
 
-import asyncio
-from typing import Any
+from math import inf
+from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from services.predictor.direct import ROUTE, SMALL_BYTES, Direct, Question
+from services.predictor.request import BODY_SECONDS, JSON, first_values
 
 HEADER_SECONDS = 10.0
 """From the connection, or the first byte of a later request, to the end of the headers."""
 
 HEADER_BYTES = 64 * 1024
 """A request line and headers larger than this are cut off."""
+
+IDLE_SECONDS = 5
+"""A connection without a request is closed after this long."""
 
 MAX_CONNECTIONS = 2_048
 """About 10 kB each; the next one is told to come back."""
@@ -22,50 +29,137 @@ _BUSY = (
     b"content-length: %d\r\n\r\n%s"
 )
 _BODY = b'{"error":{"code":"overloaded","field":null,"message":"too many connections","allowed":null},"request_id":""}'
+_CLOSE = (b"connection", b"close")
+_URL = ROUTE.encode()
+_UNUSUAL = (b"transfer-encoding", b"expect", b"upgrade")
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    _deadline: asyncio.TimerHandle | None = None
+    direct: ClassVar[Direct | None] = None
+    """Set by whoever starts the process; without it every request goes over ASGI."""
+    _open: ClassVar[set["BoundedProtocol"]] = set()
+
+    _deadline = inf
+    _in_headers = False
     _header_bytes = 0
+    _question: Question | None = None
+    _complete = False
+    _closing = False
+
+    @classmethod
+    async def close_overdue(cls) -> None:
+        """End connections that took too long for their headers, their small body or their next request."""
+        for connection in tuple(cls._open):
+            if connection.loop.time() > connection._deadline:
+                connection._overdue()
 
     def connection_made(self, transport: Any) -> None:
-        """Arm the limit, or refuse."""
+        """Start the clock, or refuse."""
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
             transport.write(_BUSY % (len(_BODY), _BODY))
             transport.close()
             return
-        self._arm()
+        self._open.add(self)
+        self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
-        self._disarm()
+        """Forget it."""
+        self._open.discard(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before the end of the headers."""
         if self.transport.is_closing():
             return
-        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
-            self._arm()
-        if self._deadline is not None:
+        if not self._in_headers and self._question is None and (self.cycle is None or self.cycle.response_complete):
+            self._begin()
+        if self._in_headers:
             self._header_bytes += len(data)
         super().data_received(data)
-        if self._deadline is not None and self._header_bytes > HEADER_BYTES:
+        if self._in_headers and self._header_bytes > HEADER_BYTES:
             self.transport.close()
 
+    def on_message_begin(self) -> None:
+        """A client that sends its next question before it has the answer gets the answer first."""
+        if self._complete and self.direct is not None:
+            self.direct.answer_waiting()
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
-        """The request may take as long as its own limits allow."""
-        self._disarm()
+        """Choose the way; over ASGI the request may take as long as its own limits allow."""
+        self._in_headers = False
+        if self.direct is not None and self._is_small_question():
+            self._question = Question(first_values(self.headers), self._send)
+            self._closing = not self.parser.should_keep_alive()
+            self._deadline = self.loop.time() + BODY_SECONDS
+            return
+        self._deadline = inf
         super().on_headers_complete()
 
-    def _arm(self) -> None:
-        self._header_bytes = 0
-        self._deadline = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+    def on_body(self, body: bytes) -> None:
+        """Collect the body."""
+        if self._question is None:
+            super().on_body(body)
+        else:
+            self._question.body += body
 
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def on_message_complete(self) -> None:
+        """Ask."""
+        if self._question is None:
+            super().on_message_complete()
+        elif self.direct is not None:
+            self._complete = True
+            self._deadline = inf
+            self.direct.ask(self._question)
+
+    def shutdown(self) -> None:
+        """A question that is being sent or answered is finished first."""
+        if self._question is None:
+            super().shutdown()
+        else:
+            self._closing = True
+            if not self._complete:  # nobody calls `close_overdue` any more
+                self.loop.call_later(max(0.0, self._deadline - self.loop.time()), self._overdue)
+
+    def _begin(self) -> None:
+        self._in_headers = True
+        self._header_bytes = 0
+        self._deadline = self.loop.time() + HEADER_SECONDS
+
+    def _is_small_question(self) -> bool:
+        if self.url != _URL or self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
+            return False
+        if self.flow.write_paused or not (self.cycle is None or self.cycle.response_complete):
+            return False
+        length = b""
+        for name, value in self.headers:
+            if name in _UNUSUAL:
+                return False
+            if name == b"content-length":
+                length = value
+        return len(length) <= len(str(SMALL_BYTES)) and length.isdigit() and int(length) <= SMALL_BYTES
+
+    def _overdue(self) -> None:
+        question = self._question
+        if question is not None and self.direct is not None and not self.transport.is_closing():
+            self.direct.refuse(question, question.late())
+        self.transport.close()
+
+    def _send(self, question: Question, status: int, body: bytes) -> None:
+        self._question, self._complete = None, False
+        if self.transport.is_closing():
+            return
+        extra = [*self.server_state.default_headers, *question.extra]
+        if self._closing and _CLOSE not in extra:
+            extra.append(_CLOSE)
+        self.transport.write(b"%s%scontent-type: %s\r\ncontent-length: %d\r\nx-request-id: %s\r\n\r\n%s" % (
+            STATUS_LINE[status], b"".join([b"%s: %s\r\n" % header for header in extra]), JSON, len(body),
+            question.id.encode(), body,
+        ))
+        self.server_state.total_requests += 1
+        self._deadline = self.loop.time() + IDLE_SECONDS
+        if self._closing:
+            self.transport.close()

@@ -60,25 +60,44 @@ class Pulse:
         asyncio.get_running_loop().call_later(self.PERIOD_SECONDS, self._mark)
 
 
-class Request:
-    """One HTTP exchange."""
+class Exchange:
+    """One question as far as every way in needs it: headers, an id, and how it ended."""
 
-    __slots__ = ("_headers", "_receive", "_send", "answered", "extra", "id", "scope", "status")
+    __slots__ = ("extra", "headers", "id", "status")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope = scope
-        self._receive = receive
-        self._send = send
+    def __init__(self, headers: dict[bytes, bytes]) -> None:
+        self.headers = headers
         self.extra: Iterable[tuple[bytes, bytes]] = ()
-        self.answered = False
         self.status = 499
-        self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
-        given = self.header(b"x-request-id").decode("latin-1")
-        self.id = given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        given = headers.get(b"x-request-id")
+        self.id = secrets.token_hex(16) if given is None else _request_id(given)
 
     def header(self, name: bytes) -> bytes:
         """The first value of a header, empty when absent."""
-        return self._headers.get(name, b"")
+        return self.headers.get(name, b"")
+
+    def overloaded(self) -> InvalidRequest:
+        """A refusal that costs little and says when to come back."""
+        self.extra = [(b"retry-after", b"1")]
+        return InvalidRequest(503, "overloaded", "more requests than this process can answer; try again later")
+
+    def late(self) -> InvalidRequest:
+        """The refusal of a body that never ended."""
+        self.extra = [(b"connection", b"close")]
+        return InvalidRequest(408, "body_timeout", f"no complete body after {BODY_SECONDS:g} s")
+
+
+class Request(Exchange):
+    """One exchange over ASGI."""
+
+    __slots__ = ("_receive", "_send", "answered", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(first_values(scope["headers"]))
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.answered = False
 
     async def body(self) -> bytes:
         """The whole body; raises InvalidRequest when it is too large or too slow."""
@@ -102,8 +121,7 @@ class Request:
                         if not more:
                             return parts[0] if len(parts) == 1 else b"".join(parts)
         except TimeoutError:
-            self.extra = [(b"connection", b"close")]
-            raise InvalidRequest(408, "body_timeout", f"no complete body after {BODY_SECONDS:g} s") from None
+            raise self.late() from None
 
     async def answer(self, status: int, body: bytes, content_type: bytes = JSON) -> None:
         """Send status, headers and body."""
@@ -117,14 +135,19 @@ class Request:
         })
         await self._send({"type": "http.response.body", "body": body})
 
-    def overloaded(self) -> InvalidRequest:
-        """A refusal that costs little and says when to come back."""
-        self.extra = [(b"retry-after", b"1")]
-        return InvalidRequest(503, "overloaded", "more requests than this process can answer; try again later")
-
     def _too_large(self) -> InvalidRequest:
         self.extra = [(b"connection", b"close")]
         return InvalidRequest(
             413, "body_too_large", f"more than {MAX_BODY_BYTES} bytes; split the request",
             allowed={"maximum": MAX_BODY_BYTES},
         )
+
+
+def first_values(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by lower-case name; the first one counts."""
+    return dict(reversed(headers))
+
+
+def _request_id(given: bytes) -> str:
+    text = given.decode("latin-1")
+    return text if _REQUEST_ID.fullmatch(text) else secrets.token_hex(16)

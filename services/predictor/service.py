@@ -7,7 +7,10 @@ so that a roll-out sees the reason and the old version keeps serving.
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from services.predictor.api import Api
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
@@ -19,13 +22,17 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 class Mount:
     """Passes requests on to the API once the worker has made it; keeps numpy and pandas out of the parent."""
 
-    application: Application | None = None
+    application: "Api | None" = None
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Forward one request; the worker accepts none before the service exists."""
+    def api(self) -> "Api":
+        """The API; the worker accepts no request before the service exists."""
         if self.application is None:
             raise RuntimeError("a request came before the service was created")
-        await self.application(scope, receive, send)
+        return self.application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Forward one request."""
+        await self.api()(scope, receive, send)
 
 
 MOUNT = Mount()

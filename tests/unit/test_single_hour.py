@@ -34,7 +34,7 @@ SNAPSHOTS = {
 
 
 def both(snapshot: Snapshot, row: SingleHour, now: datetime = NOW) -> tuple[tuple[object, ...], tuple[object, ...]]:
-    one = SingleHours(forecaster(), snapshot).predict(row, now)
+    one, = SingleHours(forecaster(), snapshot).predict([row], now)
     batch = WeatherBatch(
         np.array([row.hour], dtype="datetime64[h]"),
         *(np.array([value], dtype=np.float64) for value in row[1:]),
@@ -84,3 +84,15 @@ def test_hours_outside_the_horizon_are_not_covered() -> None:
     hours = SingleHours(forecaster(), snapshot)
     size = len(snapshot.base)
     assert [hours.covers(snapshot.start + place) for place in (-1, 0, size - 1, size)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_strangers_asked_together_are_answered_as_if_alone(name: str) -> None:
+    snapshot = SNAPSHOTS[name]
+    hours = SingleHours(forecaster(), snapshot)
+    rows = [
+        SingleHour(snapshot.start + place % 100, 5.0 + place, 6.0 + place, 50.0, float(place), place % 4)
+        for place in (99, 3, 4, 3, 103, 50)
+    ]
+
+    assert hours.predict(rows, NOW) == [hours.predict([row], NOW)[0] for row in rows]
