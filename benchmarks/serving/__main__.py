@@ -20,7 +20,7 @@ from benchmarks.serving.world import LOAD_CORE, ROOT, SERVER_CORE, Server, World
 
 FULL_TREES, QUICK_TREES = 50, 5
 CONNECTIONS = (1, 8, 32, 128)
-BATCHES = (24, 512)
+BATCHES = (24, 553)
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def require_wrk() -> None:
 
 def instances(rows: int, draw: random.Random) -> list[dict[str, Any]]:
     """Rows of plausible weather: hours around now, each once."""
-    first = draw.randrange(-24, 48) if rows <= 48 else -160
+    first = draw.randrange(-24, 48) if rows <= 48 else -168
     hours = range(first, first + rows)
     return [{
         "timestamp": (NOW + timedelta(hours=hour)).isoformat(timespec="minutes"),

@@ -29,7 +29,7 @@ def write(found: dict[str, Any], path: Path) -> str:
         rate = load["rps"]
         lines.append(f"| {rows} | {rate:,.0f} | {rate * int(rows):,.0f} | {load['p50']:.1f} | {load['p99']:.1f} |")
     lines += [
-        "", "512 rows stand for a large batch: the API answers 553 different hours at most, each once per request.", "",
+        "", "553 rows are every hour that may be asked, the largest request there is.", "",
         "| database | req/s | p50 ms | p99 ms |", "| --- | --- | --- | --- |",
         *(f"| {state} | {log[state]['rps']:,.0f} | {log[state]['p50']:.2f} | {log[state]['p99']:.1f} |"
           for state in ("up", "slow", "away")),

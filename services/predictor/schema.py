@@ -18,14 +18,11 @@ from bikeshare.core.contract import OBSERVATION, WEATHER_CLASSES
 from bikeshare.core.single_hour import SingleHour
 from services.predictor.refusals import InvalidRequest, explain
 
-MAX_ROWS = 2_048
-"""Rows per request: 85 days of hours; larger jobs split, so that one client cannot hold the process."""
-
 MAX_FORECAST_HOURS = 48
 """The horizon a weather forecast is good for, and the one the intervals are calibrated on."""
 
 MAX_BODY_BYTES = 1024 * 1024
-"""2,048 instances written with spaces and full decimals need about 450 kB."""
+"""All hours of the window, written with spaces and full decimals, need about 125 kB; indented ones three times that."""
 
 TIMESTAMP_PATTERN = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[T ]([01]\d|2[0-3])(:00(:00(\.0{1,9})?)?)?$"
 
@@ -45,6 +42,9 @@ class Window:
 
 
 WINDOW = Window()
+
+MAX_ROWS = WINDOW.past_hours + 1 + WINDOW.future_hours
+"""Rows per request: every hour of the window, each once."""
 
 
 def _number(name: str) -> Any:

@@ -138,11 +138,13 @@ def test_a_bad_body_is_refused(body: Any, status: int, code: str) -> None:
     assert (problem.status, problem.code) == (status, code)
 
 
-def test_the_largest_batch_fits() -> None:
-    hours = (np.datetime64("2012-07-02T09", "h") + np.arange(MAX_ROWS)).astype(str)
-    columns = predict({"instances": [row(timestamp=f"{hour}:00") for hour in hours]}, Window(0, MAX_ROWS + 1))
+def test_the_largest_batch_is_the_whole_window() -> None:
+    first = np.datetime64("2012-07-02T08", "h") - WINDOW.past_hours
+    hours = (first + np.arange(MAX_ROWS)).astype(str)
+    columns = predict({"instances": [row(timestamp=f"{hour}:00") for hour in hours]}, WINDOW)
 
-    assert len(columns.timestamps) == MAX_ROWS
+    assert len(columns.timestamps) == WINDOW.past_hours + 1 + WINDOW.future_hours
+    assert refused({"instances": [row(timestamp=f"{first + MAX_ROWS}:00")]}).code == "timestamp_out_of_window"
 
 
 def test_the_window_is_inclusive_on_both_sides() -> None:
