@@ -55,7 +55,9 @@ class Direct:
         self._waiting.append(question)
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._pass)
+            loop = asyncio.get_running_loop()
+            # One turn later: what arrives meanwhile shares the call of the forests, for the price of an empty poll.
+            loop.call_soon(loop.call_soon, self._pass)
 
     def answer_waiting(self) -> None:
         """Answer everything now."""
