@@ -1,4 +1,6 @@
 import json
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,8 +8,11 @@ import pytest
 
 from bikeshare.adapters.artifacts import load_artifact, save_artifact
 from bikeshare.adapters.artifacts.directory import FILES, MANIFEST, content_hash
-from bikeshare.adapters.artifacts.onnx_export import assert_parity, export_onnx
+from bikeshare.adapters.artifacts.onnx_export import assert_parity, export_onnx, not_above
+from bikeshare.adapters.artifacts.onnx_runtime import OnnxShapes
 from bikeshare.core.batch import WeatherBatch
+from bikeshare.core.features import N_FEATURES, N_STATELESS
+from bikeshare.core.training import SENTINEL, SklearnShapes, TrainingConfig, build_estimator
 from bikeshare.errors import ArtifactError
 from tests.unit.model_world import CUT, END, forecaster, observations, trained
 
@@ -51,11 +56,82 @@ def test_onnx_equals_sklearn_without_history_too():
     assert assert_parity(trained(), export_onnx(trained()), trained().training_matrix) <= 1e-4
 
 
+def test_onnx_goes_where_sklearn_goes_on_the_edge_of_a_threshold():
+    """Thresholds are doubles; the graph holds floats. Values at and right beside each must fall on the same side."""
+    shapes = trained().shapes
+    rows = []
+    for forest, pipeline in (("stateless", shapes.stateless), ("history", shapes.history)):
+        for tree in (estimator.tree_ for estimator in pipeline.named_steps["forest"].estimators_[:2]):
+            splits = np.flatnonzero(tree.children_left >= 0)[:200]
+            starts = np.resize(trained().training_matrix, (len(splits), N_FEATURES))
+            for node, start in zip(splits, starts, strict=True):
+                edge = np.float32(tree.threshold[node])
+                for value in (np.nextafter(edge, np.float32(-np.inf)), edge, np.nextafter(edge, np.float32(np.inf))):
+                    row = start.copy()
+                    row[tree.feature[node]] = value
+                    rows.append(row)
+        assert len(rows) > 1000, forest
+    assert assert_parity(trained(), export_onnx(trained()), np.array(rows)) <= 1e-6
+
+
+def test_a_tree_without_any_split_is_exported_too():
+    flat = build_estimator(TrainingConfig(trees=3, n_jobs=1), "history", 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        flat.fit(trained().training_matrix, np.full(trained().rows, 2.5))
+    model = replace(trained(), shapes=SklearnShapes(trained().shapes.stateless, flat))
+    assert OnnxShapes(export_onnx(model))(trained().training_matrix[:2])[1].tolist() == [2.5, 2.5]
+
+
+def test_a_graph_of_the_older_operator_still_answers(copy):
+    """Its graph holds TreeEnsembleRegressor behind an Imputer."""
+    matrix = trained().training_matrix.copy()
+    matrix[::3, N_STATELESS:] = np.nan
+    (copy / "model.onnx").write_bytes(older_graph(trained().shapes))
+    got = OnnxShapes(copy / "model.onnx")(matrix)
+    for one, two in zip(got, trained().shapes(matrix), strict=True):
+        assert np.allclose(one, two, rtol=1e-5)
+
+
+def older_graph(shapes: SklearnShapes) -> bytes:
+    from onnx import TensorProto, helper
+
+    nodes = [helper.make_node("Slice", ["features", "low", "high", "axis"], ["stateless_features"])]
+    constants = [
+        helper.make_tensor(name, TensorProto.INT64, [1], [value])
+        for name, value in (("low", 0), ("high", N_STATELESS), ("axis", 1))
+    ]
+    for name, source, width in (("stateless", "stateless_features", N_STATELESS), ("history", "features", N_FEATURES)):
+        forest = getattr(shapes, name).named_steps["forest"]
+        trees = [estimator.tree_ for estimator in forest.estimators_]
+        at = [(place, node) for place, tree in enumerate(trees) for node in range(tree.node_count)]
+        leaves = [(place, node) for place, node in at if trees[place].children_left[node] < 0]
+        nodes.append(helper.make_node(
+            "Imputer", [source], [f"{name}_filled"], domain="ai.onnx.ml",
+            imputed_value_floats=[SENTINEL] * width, replaced_value_float=float("nan"),
+        ))
+        nodes.append(helper.make_node(
+            "TreeEnsembleRegressor", [f"{name}_filled"], [name], domain="ai.onnx.ml", n_targets=1,
+            post_transform="NONE", nodes_treeids=[place for place, _ in at], nodes_nodeids=[node for _, node in at],
+            nodes_featureids=[max(0, trees[place].feature[node]) for place, node in at],
+            nodes_modes=["LEAF" if trees[place].children_left[node] < 0 else "BRANCH_LEQ" for place, node in at],
+            nodes_values=np.concatenate([not_above(tree.threshold) for tree in trees]).tolist(),
+            nodes_truenodeids=[max(0, trees[place].children_left[node]) for place, node in at],
+            nodes_falsenodeids=[max(0, trees[place].children_right[node]) for place, node in at],
+            target_treeids=[place for place, _ in leaves], target_nodeids=[node for _, node in leaves],
+            target_ids=[0] * len(leaves),
+            target_weights=[float(trees[place].value[node, 0, 0]) / len(trees) for place, node in leaves],
+        ))
+    graph = helper.make_graph(
+        nodes, "bikeshare", [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, N_FEATURES])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in ("stateless", "history")],
+        constants,
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
 def test_parity_is_really_checked():
-    from dataclasses import replace
-
-    from bikeshare.core.training import SklearnShapes
-
     wrong = replace(trained(), shapes=SklearnShapes(trained().shapes.stateless, trained().shapes.history))
     data = export_onnx(trained())
     wrong.shapes.__dict__["stateless"] = type("Off", (), {"predict": lambda self, rows: np.ones(len(rows))})()

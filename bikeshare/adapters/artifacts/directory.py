@@ -156,7 +156,7 @@ def load_artifact(
         frozen = {"stateless": float(levels["frozen"]["stateless"]), "history": float(levels["frozen"]["history"])}
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{directory} is incomplete: {error!r}") from error
-    shapes = OnnxShapes((directory / "model.onnx").read_bytes())
+    shapes = OnnxShapes(directory / "model.onnx")
     model = ShapeLevel(shapes, frozen, tail, intervals, (start, end), policy)  # type: ignore[arg-type]
     return Artifact(
         Forecaster(model), contract, _read(directory / "backtest.json"), _read(directory / "reference_profile.json"),
