@@ -4,15 +4,20 @@ Times are naive local hours (`datetime`, no tzinfo): the world this system forec
 Frames have a plain RangeIndex unless said otherwise.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from bikeshare.core.alerts import Alert
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bikeshare.core.grid import HourlyGrid
 
 
 class Clock(Protocol):
@@ -158,6 +163,10 @@ class Records(Protocol):
 
     def observations(self, start: datetime | None = None, end: datetime | None = None) -> pd.DataFrame:
         """Observations with start <= timestamp < end, ordered, contract columns."""
+        ...
+
+    def observed(self, start: datetime, end: datetime) -> HourlyGrid:
+        """The same hours on the hourly grid, without a frame: what a serving process reads."""
         ...
 
     def latest_observation(self) -> datetime | None:

@@ -17,7 +17,7 @@ from bikeshare.core.drift import DriftPolicy
 from bikeshare.core.promotion import GatePolicy
 from bikeshare.core.retraining import RetrainingPolicy
 from bikeshare.core.rollout import RolloutPolicy
-from bikeshare.core.validation import ValidationPolicy
+from bikeshare.core.tolerances import ValidationPolicy
 from bikeshare.errors import ConfigurationError
 
 PREFIX = "BIKESHARE_"

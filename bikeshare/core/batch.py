@@ -1,14 +1,19 @@
 """A request: weather by hour, as columns."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from bikeshare.core.contract import WEATHER_NUMBERS
 from bikeshare.core.grid import Floats, Hours, hour_numbers, weather_codes
 from bikeshare.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class WeatherBatch:
         return self._own  # type: ignore[attr-defined, no-any-return]
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame) -> "WeatherBatch":
+    def from_frame(cls, frame: pd.DataFrame) -> WeatherBatch:
         """From a frame with the API's columns; `weather` as class names or codes, `is_holiday` optional."""
         weather = frame["weather"]
         codes = weather.to_numpy(dtype=np.float64) if weather.dtype.kind in "fiu" else weather_codes(weather)
@@ -64,7 +69,7 @@ class WeatherBatch:
         temp, feels, humidity, wind = (frame[name].to_numpy(dtype=np.float64) for name in WEATHER_NUMBERS)
         return cls(frame["timestamp"].to_numpy().astype("datetime64[h]"), temp, feels, humidity, wind, codes, flags)
 
-    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "WeatherBatch":
+    def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> WeatherBatch:
         """The chosen rows as a batch."""
         flags = None if self.is_holiday is None else self.is_holiday[rows]
         temp, feels, humidity, wind, weather = self.own[rows].T

@@ -5,11 +5,11 @@ calendar is the US federal one plus DC Emancipation Day; Emancipation Day is rid
 after Thanksgiving, 24 and 31 December are ridden like days off; Columbus and Veterans days lie in between.
 """
 
+from datetime import date, timedelta
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from bikeshare.core.grid import DAY, Floats, Hours
 
@@ -22,43 +22,75 @@ CALENDAR_FEATURES = (
 WORKS = CALENDAR_FEATURES.index("works")
 
 _LATITUDE_DEG, _LONGITUDE_DEG, _UTC_OFFSET_HOURS = 38.9, -77.04, -5.0
-_EPOCH_WEEKDAY = 3
-"""1970-01-01 was a Thursday (Monday = 0)."""
+_EPOCH = date(1970, 1, 1)
+"""Day number 0, a Thursday."""
+_MONDAY, _THURSDAY, _SUNDAY = 0, 3, 6
 
 _HOLIDAY, _EMANCIPATION, _MINOR, _NEAR, _BRIDGE, _CHRISTMAS = (1 << bit for bit in range(6))
+
+
+def _day_number(day: date) -> int:
+    return (day - _EPOCH).days
+
+
+def _weekday(year: int, month: int, weekday: int, nth: int) -> date:
+    """The nth weekday (Monday = 0) of a month."""
+    first = date(year, month, 1)
+    return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (nth - 1))
+
+
+def _observed(year: int, month: int, day: int) -> date:
+    """The working day on which a fixed holiday is kept: Friday for a Saturday, Monday for a Sunday."""
+    fixed = date(year, month, day)
+    return fixed + timedelta(days={5: -1, 6: 1}.get(fixed.weekday(), 0))
+
+
+def federal_holidays(year: int) -> dict[str, date]:
+    """Federal holidays of a year on the dates they are kept; New Year's Day may be 31 December before."""
+    last_of_may = date(year, 5, 31)
+    kept = {
+        "new_year": _observed(year, 1, 1),
+        "presidents": _weekday(year, 2, _MONDAY, 3),
+        "memorial": last_of_may - timedelta(days=last_of_may.weekday()),
+        "independence": _observed(year, 7, 4),
+        "labor": _weekday(year, 9, _MONDAY, 1),
+        "columbus": _weekday(year, 10, _MONDAY, 2),
+        "veterans": _observed(year, 11, 11),
+        "thanksgiving": _weekday(year, 11, _THURSDAY, 4),
+        "christmas": _observed(year, 12, 25),
+    }
+    if year >= 1986:
+        kept["martin_luther_king"] = _weekday(year, 1, _MONDAY, 3)
+    if year >= 2021:
+        kept["juneteenth"] = _observed(year, 6, 19)
+    return kept
 
 
 @lru_cache(maxsize=64)
 def _year_flags(year: int) -> tuple[int, npt.NDArray[np.uint8]]:
     """First day number of a year and one set of flags per day."""
-    from pandas.tseries.holiday import USFederalHolidayCalendar, nearest_workday
+    first, size = date(year, 1, 1), (date(year + 1, 1, 1) - date(year, 1, 1)).days
+    flags = np.zeros(size, dtype=np.uint8)
 
-    first = int(np.datetime64(f"{year}-01-01", "D").astype(np.int64))
-    size = int(np.datetime64(f"{year + 1}-01-01", "D").astype(np.int64)) - first
-    flags = np.zeros(size + 2, dtype=np.uint8)
-    federal = USFederalHolidayCalendar().holidays(f"{year - 1}-12-01", f"{year + 1}-01-31", return_name=True)
-
-    def mark(day: pd.Timestamp, bit: int) -> None:
-        place = (day - pd.Timestamp(year, 1, 1)).days + 1
-        if 0 <= place < size + 2:
+    def mark(day: date, bit: int) -> None:
+        place = (day - first).days
+        if 0 <= place < size:
             flags[place] |= bit
 
-    emancipation = nearest_workday(pd.Timestamp(year, 4, 16).to_pydatetime())
-    mark(pd.Timestamp(emancipation), _HOLIDAY | _EMANCIPATION)
-    for day, name in zip(pd.DatetimeIndex(federal.index), federal, strict=True):
+    mark(_observed(year, 4, 16), _HOLIDAY | _EMANCIPATION)
+    for name, day in (*federal_holidays(year).items(), *federal_holidays(year + 1).items()):
         mark(day, _HOLIDAY)
         for neighbour in (-1, 1):
-            mark(day + pd.Timedelta(days=neighbour), _NEAR)
-        if name.startswith(("Columbus", "Veterans")):
+            mark(day + timedelta(days=neighbour), _NEAR)
+        if name in ("columbus", "veterans"):
             mark(day, _MINOR)
-        if name.startswith("Thanksgiving"):
-            mark(day + pd.Timedelta(days=1), _BRIDGE)
-    for month, day_of_month in ((12, 24), (12, 31)):
-        mark(pd.Timestamp(year, month, day_of_month), _BRIDGE)
-    for month, first_day, last_day in ((12, 24, 31), (1, 1, 1)):
-        for day_of_month in range(first_day, last_day + 1):
-            mark(pd.Timestamp(year, month, day_of_month), _CHRISTMAS)
-    return first, flags[1:-1]
+        if name == "thanksgiving":
+            mark(day + timedelta(days=1), _BRIDGE)
+    for day_of_month in (24, 31):
+        mark(date(year, 12, day_of_month), _BRIDGE)
+    for day in (first, *(date(year, 12, day_of_month) for day_of_month in range(24, 32))):
+        mark(day, _CHRISTMAS)
+    return _day_number(first), flags
 
 
 def _day_flags(days: Hours) -> npt.NDArray[np.uint8]:
@@ -80,12 +112,7 @@ def is_public_holiday(hours: Hours) -> npt.NDArray[np.bool_]:
 @lru_cache(maxsize=64)
 def _clock_changes(year: int) -> tuple[int, int]:
     """Day numbers on which US daylight saving time begins and ends (rule since 2007)."""
-
-    def sunday(month: int, nth: int) -> int:
-        first = int(np.datetime64(f"{year}-{month:02d}-01", "D").astype(np.int64))
-        return first + (6 - (first + _EPOCH_WEEKDAY) % 7) % 7 + 7 * (nth - 1)
-
-    return sunday(3, 2), sunday(11, 1)
+    return _day_number(_weekday(year, 3, _SUNDAY, 2)), _day_number(_weekday(year, 11, _SUNDAY, 1))
 
 
 def sun_sine(hours: Hours) -> Floats:
@@ -123,7 +150,7 @@ def calendar_block(hours: Hours, declared: Floats | None = None) -> Floats:
     holiday = (flags & _HOLIDAY) > 0
     if declared is not None:
         holiday = np.where(np.isnan(declared), holiday, declared > 0)
-    weekday = (days + _EPOCH_WEEKDAY) % 7
+    weekday = (days + _THURSDAY) % 7
     weekend = weekday >= 5
     rests = ((holiday & ((flags & _EMANCIPATION) == 0)) | ((flags & _BRIDGE) > 0)) & ~weekend
     off = rests | weekend

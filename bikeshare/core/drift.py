@@ -4,15 +4,19 @@ Input drift is not judged here: on hourly bike demand it fires every week, healt
 growth that really costs accuracy. Error and bias carry the information.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from bikeshare.core.monitor_facts import Finding
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class DayScore:
         return [self.day.isoformat(), *list(asdict(self).values())[1:]]
 
     @classmethod
-    def from_list(cls, values: Sequence[Any]) -> "DayScore":
+    def from_list(cls, values: Sequence[Any]) -> DayScore:
         """The inverse of `to_list`."""
         return cls(date.fromisoformat(values[0]), *values[1:])
 

@@ -1,16 +1,21 @@
 """Scores, slices and the naive rules every model has to beat."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from bikeshare.core.calendar import WORKS, calendar_block, is_public_holiday
 from bikeshare.core.contract import TARGET
 from bikeshare.core.features import LABEL_DELAY_HOURS, cumulate, window_mean
 from bikeshare.core.grid import DAY, WEEK, Floats, Hours, grid_of, hour_numbers, weather_codes
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BAR = "same_hour_day_type_28d"
 """The best naive rule: mean of the same hour on days of the same type, last 28 days."""

@@ -4,13 +4,15 @@ A snapshot holds, per hour of its horizon, everything that does not depend on th
 few numpy operations and one call of the forests.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from bikeshare.core.batch import WeatherBatch
 from bikeshare.core.calendar import WORKS, calendar_block
@@ -20,8 +22,12 @@ from bikeshare.core.history import HISTORY_DAYS, demand_history, fill_unlanded
 from bikeshare.core.intervals import ROLLING_DAYS, bins_of
 from bikeshare.core.level import FORESTS, Forest, Level
 from bikeshare.core.shape_level import Landing, Matrix, Replay, ShapeLevel, Shapes
-from bikeshare.core.training import TrainedModel
 from bikeshare.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bikeshare.core.training import TrainedModel
 
 SOURCES = ("mean", "stateless_online", "stateless_frozen")
 """What answered, best first."""
@@ -102,7 +108,7 @@ class Forecaster:
     model: ShapeLevel
 
     @classmethod
-    def of(cls, trained: TrainedModel) -> "Forecaster":
+    def of(cls, trained: TrainedModel) -> Forecaster:
         """The forecaster of a training result, on the scikit-learn forests."""
         return cls(trained.model)
 
@@ -224,6 +230,8 @@ class Forecaster:
         Raises:
             DataError: `start` lies inside the training window, where forests know the answer.
         """
+        import pandas as pd
+
         if start < self.model.window[1]:
             raise DataError(f"{start} is before the end of training {self.model.window[1]}: replay later hours")
         grid = grid_of(observations)

@@ -4,17 +4,21 @@ Rows of a table skip missing hours, so `shift(24)` on rows slips at each gap; on
 hours back. Hours are integers since 1970-01-01 00:00 local time, so a multiple of 24 is a midnight.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from bikeshare.core.contract import TARGET, WEATHER_CLASSES, WEATHER_NUMBERS
 from bikeshare.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Hours = npt.NDArray[np.int64]
@@ -25,6 +29,9 @@ WEATHER_CODE: Mapping[str, int] = {name: code for code, name in enumerate(WEATHE
 """Class name to position in `WEATHER_CLASSES`: 0 clear … 3 heavy_precip."""
 
 
+_EPOCH = datetime(1970, 1, 1)
+
+
 def hour_number(moment: datetime) -> int:
     """Hours since 1970-01-01 00:00 of the hour that contains `moment`."""
     return int(np.datetime64(moment, "h").astype(np.int64))
@@ -32,7 +39,7 @@ def hour_number(moment: datetime) -> int:
 
 def moment_of(hour: int) -> datetime:
     """The start of an hour as a naive datetime."""
-    return pd.Timestamp(int(hour), unit="h").to_pydatetime()
+    return _EPOCH + timedelta(hours=int(hour))
 
 
 def hour_numbers(timestamps: Any) -> Hours:
@@ -42,12 +49,14 @@ def hour_numbers(timestamps: Any) -> Hours:
 
 def weather_codes(names: Any) -> Floats:
     """Weather classes as codes 0–3; NaN for a missing value, DataError naming an unknown class."""
-    values = pd.Series(names, copy=False).astype(object)
-    codes = values.map(WEATHER_CODE)
-    unknown = codes.isna() & values.notna()
-    if unknown.any():
-        raise DataError(f"weather is {values[unknown].iloc[0]!r}: expected one of {', '.join(WEATHER_CLASSES)}")
-    return np.asarray(codes.to_numpy(dtype=np.float64), dtype=np.float64)
+    codes = np.full(len(names), np.nan)
+    for place, name in enumerate(names):
+        code = WEATHER_CODE.get(name)
+        if code is not None:
+            codes[place] = code
+        elif name is not None and name == name:
+            raise DataError(f"weather is {name!r}: expected one of {', '.join(WEATHER_CLASSES)}")
+    return codes
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ class HourlyGrid:
         """Hour numbers of the grid, shape (n,)."""
         return np.arange(self.start, self.end, dtype=np.int64)
 
-    def covering(self, start: int, end: int) -> "HourlyGrid":
+    def covering(self, start: int, end: int) -> HourlyGrid:
         """The whole days that contain [start, end): cut or padded with NaN."""
         start, end = start // DAY * DAY, -(-end // DAY) * DAY
         if (start, end) == (self.start, self.end):
@@ -94,7 +103,7 @@ class HourlyGrid:
             weather[target] = self.weather[source]
         return HourlyGrid(start, demand, weather, holiday)
 
-    def hide_demand_from(self, hour: int) -> "HourlyGrid":
+    def hide_demand_from(self, hour: int) -> HourlyGrid:
         """The grid as known when labels before `hour` have landed."""
         if hour >= self.end:
             return self
@@ -107,26 +116,31 @@ EMPTY = HourlyGrid(0, np.empty(0), np.empty((0, 5)), np.empty(0))
 """A grid without hours: the history of a service that has never seen an observation."""
 
 
-def grid_of(frame: pd.DataFrame) -> HourlyGrid:
-    """Put observations on the grid. Demand may be NaN or absent (weather known, label not landed).
+def grid_of(columns: pd.DataFrame | Mapping[str, Any]) -> HourlyGrid:
+    """Put observations on the grid.
+
+    Args:
+        columns: A frame or arrays by name: the contract's timestamp and weather, and maybe demand (NaN where the
+            label has not landed) and is_holiday. Without any row, columns may be missing.
 
     Raises:
         DataError: an hour occurs twice, or a weather class is unknown.
     """
-    if frame.empty:
+    if "timestamp" not in columns or not len(columns["timestamp"]):
         return EMPTY
-    hours = hour_numbers(frame["timestamp"].to_numpy())
+    hours = hour_numbers(columns["timestamp"])
     start, end = int(hours.min()) // DAY * DAY, -(-int(hours.max() + 1) // DAY) * DAY
     place = hours - start
-    if len(np.unique(place)) != len(place):
-        twice = pd.Series(hours)[pd.Series(hours).duplicated()].iloc[0]
-        raise DataError(f"hour {moment_of(twice):%Y-%m-%d %H:00} occurs more than once: keep one row per hour")
+    rows = np.bincount(place)
+    if rows.max() > 1:
+        twice = moment_of(start + int(rows.argmax()))
+        raise DataError(f"hour {twice:%Y-%m-%d %H:00} occurs more than once: keep one row per hour")
     grid = EMPTY.covering(start, end)
-    if TARGET in frame:
-        grid.demand[place] = frame[TARGET].to_numpy(dtype=np.float64)
+    if TARGET in columns:
+        grid.demand[place] = np.asarray(columns[TARGET], dtype=np.float64)
     for column, name in enumerate(WEATHER_NUMBERS):
-        grid.weather[place, column] = frame[name].to_numpy(dtype=np.float64)
-    grid.weather[place, 4] = weather_codes(frame["weather"])
-    if "is_holiday" in frame:
-        grid.holiday[place] = frame["is_holiday"].to_numpy(dtype=np.float64)
+        grid.weather[place, column] = np.asarray(columns[name], dtype=np.float64)
+    grid.weather[place, 4] = weather_codes(columns["weather"])
+    if "is_holiday" in columns:
+        grid.holiday[place] = np.asarray(columns["is_holiday"], dtype=np.float64)
     return grid

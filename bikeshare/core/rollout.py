@@ -1,14 +1,18 @@
 """When may a new version take live traffic: the questions a canary is asked and how its answers are judged."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from bikeshare.core.contract import WEATHER_NUMBERS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ANSWERS = ("demand", "lower_80", "upper_80", "lower_95", "upper_95")
 """Numbers of an answer that must equal the offline ones."""
@@ -80,6 +84,8 @@ def golden_rows(observations: pd.DataFrame, now: datetime, policy: RolloutPolicy
     Returns:
         Columns of an API instance without `is_holiday`, one row per hour, ordered.
     """
+    import pandas as pd
+
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=policy.golden_hours // 2)
     hours = pd.date_range(first, periods=policy.golden_hours, freq="h")
     usable = observations.dropna(subset=[*WEATHER_NUMBERS, "weather"]) if len(observations) else observations

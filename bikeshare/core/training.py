@@ -5,15 +5,16 @@ prediction, refit on √(demand / (base · g)). `base` is 1 for the stateless fo
 `bikeshare.core.history` for the history forest.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from bikeshare.core.calendar import WORKS, calendar_block
 from bikeshare.core.features import HISTORY, N_STATELESS, STATELESS, WEATHER_CODE, assemble, weather_block
@@ -23,6 +24,9 @@ from bikeshare.core.intervals import Intervals, bins_of, fit_intervals
 from bikeshare.core.level import FORESTS, Forest, Level, LevelPolicy, centred_ratio, level_chain, trailing_ratio
 from bikeshare.core.shape_level import ShapeLevel, Tail
 from bikeshare.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SENTINEL = -1000.0
 """Stands for a missing feature; outside every feature's range, so the forests are exact after ONNX export."""
@@ -258,6 +262,8 @@ def _fit_intervals(
 
 
 def _importance(stateless: Any, history: Any) -> pd.DataFrame:
+    import pandas as pd
+
     names = {"stateless": STATELESS, "history": STATELESS + HISTORY}
     parts = [
         pd.DataFrame({

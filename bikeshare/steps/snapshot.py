@@ -1,13 +1,18 @@
 """The state that serving answers from: read the history, refresh the level, keep it in the records."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from bikeshare.core.forecasting import LOOKBACK_DAYS, Forecaster, Snapshot
+from bikeshare.core.grid import EMPTY, grid_of
 from bikeshare.core.level import Forest, Level
 from bikeshare.ports import LevelRow, Records
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def build_snapshot(
@@ -30,10 +35,9 @@ def build_snapshot(
     Raises:
         Unavailable: the database did not answer.
     """
-    if observations is None:
-        observations = recent_observations(forecaster, records, now)
+    grid = records.observed(_start(forecaster, now), now) if observations is None else grid_of(observations)
     stored = newest_levels(records, version, now)
-    snapshot = forecaster.snapshot(observations, now, stored)
+    snapshot = forecaster.snapshot_of(grid, now, stored)
     if keep_levels:
         rows = [
             LevelRow(
@@ -49,13 +53,16 @@ def build_snapshot(
 
 def empty_snapshot(forecaster: Forecaster, now: datetime) -> Snapshot:
     """Snapshot without any history: answers are degraded, by the level frozen in the artifact."""
-    return forecaster.snapshot(pd.DataFrame(), now)
+    return forecaster.snapshot_of(EMPTY, now)
 
 
 def recent_observations(forecaster: Forecaster, records: Records, now: datetime) -> pd.DataFrame:
     """What a snapshot reads: everything since the end of training, and the lookback before that or before now."""
-    start = min(forecaster.model.window[1], now) - timedelta(days=LOOKBACK_DAYS)
-    return records.observations(start, now)
+    return records.observations(_start(forecaster, now), now)
+
+
+def _start(forecaster: Forecaster, now: datetime) -> datetime:
+    return min(forecaster.model.window[1], now) - timedelta(days=LOOKBACK_DAYS)
 
 
 def newest_levels(records: Records, version: str, now: datetime) -> Mapping[Forest, Level]:

@@ -15,6 +15,7 @@ import pytest
 
 from bikeshare.adapters.records import SqlRecords
 from bikeshare.adapters.records.tables import HEAD, metadata
+from bikeshare.core.grid import grid_of
 from bikeshare.core.observations import COLUMNS
 from bikeshare.errors import ConfigurationError, Conflict, DataError, NotFound, Unavailable
 from bikeshare.ports import DecisionRecord, LevelRow, PredictionRow, Records
@@ -95,6 +96,19 @@ def test_a_window_includes_its_start_and_excludes_its_end(records: Records, hist
     assert list(window["timestamp"]) == list(history["timestamp"].iloc[10:20])
     assert len(records.observations(start.to_pydatetime())) == 90
     assert len(records.observations(end=end.to_pydatetime())) == 20
+
+
+def test_a_window_on_the_grid_holds_what_its_frame_holds(records: Records, history: pd.DataFrame) -> None:
+    week = history[history["timestamp"].between("2012-10-27", "2012-11-03")]
+    records.upsert_observations(week)
+    start, end = datetime(2012, 10, 28, 5), datetime(2012, 11, 1, 7)
+    grid, expected = records.observed(start, end), grid_of(records.observations(start, end))
+    assert grid.start == expected.start
+    for name in ("demand", "weather", "holiday"):
+        np.testing.assert_array_equal(getattr(grid, name), getattr(expected, name))
+    assert np.isnan(grid.demand[4])
+    assert grid.demand[5] == week.set_index("timestamp")["demand"][start]
+    assert len(records.observed(start, start)) == 0
 
 
 def test_upserting_again_replaces_and_never_doubles(records: Records, history: pd.DataFrame) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from bikeshare.core.grid import HourlyGrid, grid_of
 from bikeshare.core.observations import COLUMNS, OPTIONAL, conform
 from bikeshare.errors import Conflict, DataError, NotFound, Unavailable
 from bikeshare.ports import DecisionRecord, LevelRow, PredictionRow, RunIntent
@@ -56,6 +57,9 @@ class MemoryRecords:
         if not rows:
             return conform(pd.DataFrame({name: [] for name in COLUMNS}).astype({"timestamp": "datetime64[ns]"}))
         return conform(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+    def observed(self, start: datetime, end: datetime) -> HourlyGrid:
+        return grid_of(self.observations(start, end))
 
     def latest_observation(self) -> datetime | None:
         self._answer()

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pandas.tseries.holiday import USFederalHolidayCalendar
 
 from bikeshare.core.batch import WeatherBatch
-from bikeshare.core.calendar import CALENDAR_FEATURES, calendar_block, is_public_holiday, sun_sine
+from bikeshare.core.calendar import CALENDAR_FEATURES, calendar_block, federal_holidays, is_public_holiday, sun_sine
 from bikeshare.core.contract import NEVER_FEATURES
 from bikeshare.core.features import HISTORY, N_FEATURES, STATELESS, Feature, leakage_guard, weather_block
 from bikeshare.core.grid import EMPTY, grid_of, hour_number, hour_numbers, moment_of, weather_codes
@@ -55,6 +56,12 @@ def test_derived_holidays_equal_the_record():
     derived = is_public_holiday(hour_numbers(frame["timestamp"].to_numpy()))
     assert (derived == frame["is_holiday"].to_numpy()).all()
     assert 400 < derived.sum() < 600
+
+
+@pytest.mark.parametrize("year", range(1984, 2051))
+def test_federal_holidays_equal_those_of_pandas(year):
+    expected = USFederalHolidayCalendar().holidays(f"{year - 1}-12-31", f"{year}-12-30")
+    assert sorted(federal_holidays(year).values()) == [day.date() for day in expected]
 
 
 def test_calendar_rules():

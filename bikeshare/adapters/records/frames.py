@@ -1,19 +1,27 @@
 """Between frames and rows: observations, predictions, and truth beside what was served."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 from sqlalchemy import Connection, Select, String, and_, delete, func, select, type_coerce
 
 from bikeshare.adapters.records.database import Database
 from bikeshare.adapters.records.tables import observations, predictions
-from bikeshare.core.observations import COLUMNS, conform
+from bikeshare.core.contract import OBSERVATION, TARGET, WEATHER_NUMBERS
+from bikeshare.core.grid import HourlyGrid, grid_of
 from bikeshare.errors import DataError
 from bikeshare.ports import PredictionRow
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = tuple(OBSERVATION)
+_ON_GRID = ("timestamp", *WEATHER_NUMBERS, "weather", "is_holiday", TARGET)
 _FIELDS = PredictionRow._fields
 _TIMES = {"timestamp", "predicted_at"}
 _FLAGS = {"is_holiday", "degraded"}
@@ -28,6 +36,8 @@ class FrameRows:
 
     def upsert_observations(self, frame: pd.DataFrame) -> int:
         """Insert or replace observations by timestamp; DataError when a value is missing or a row repeats."""
+        from bikeshare.core.observations import conform
+
         typed = conform(frame)
         _refuse_holes(typed)
         columns = [_texts(typed["timestamp"], self._db.is_sqlite)]
@@ -44,12 +54,21 @@ class FrameRows:
 
     def observations(self, start: datetime | None = None, end: datetime | None = None) -> pd.DataFrame:
         """Observations with start <= timestamp < end, ordered, contract columns and dtypes."""
-        query = self._select(observations.c[name] for name in COLUMNS).order_by(observations.c.timestamp)
+        from bikeshare.core.observations import conform
+
+        return conform(_frame(COLUMNS, self._observed(COLUMNS, start, end)))
+
+    def observed(self, start: datetime, end: datetime) -> HourlyGrid:
+        """The same hours on the hourly grid, without a frame: what a serving process reads."""
+        return grid_of(_columns(_ON_GRID, self._observed(_ON_GRID, start, end)))
+
+    def _observed(self, names: Sequence[str], start: datetime | None, end: datetime | None) -> Sequence[Any]:
+        query = self._select(observations.c[name] for name in names).order_by(observations.c.timestamp)
         if start is not None:
             query = query.where(observations.c.timestamp >= start)
         if end is not None:
             query = query.where(observations.c.timestamp < end)
-        return conform(_frame(COLUMNS, self._db.read(lambda connection: connection.execute(query).fetchall())))
+        return self._db.read(lambda connection: connection.execute(query).fetchall())
 
     def latest_observation(self) -> datetime | None:
         """Timestamp of the newest observation."""
@@ -122,8 +141,14 @@ class FrameRows:
 
 
 def _frame(names: Sequence[str], rows: Sequence[Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(_columns(names, rows))
+
+
+def _columns(names: Sequence[str], rows: Sequence[Any]) -> dict[str, npt.NDArray[Any]]:
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    data: dict[str, Any] = {}
+    data: dict[str, npt.NDArray[Any]] = {}
     for name, values in zip(names, columns, strict=True):
         if name in _TIMES:
             data[name] = np.array(values, dtype="datetime64[us]").astype("datetime64[ns]")
@@ -135,7 +160,7 @@ def _frame(names: Sequence[str], rows: Sequence[Any]) -> pd.DataFrame:
             data[name] = np.array(values, dtype="int64")
         else:
             data[name] = np.array(values, dtype="float64")
-    return pd.DataFrame(data)
+    return data
 
 
 def _refuse_holes(frame: pd.DataFrame) -> None:
@@ -149,6 +174,8 @@ def _refuse_holes(frame: pd.DataFrame) -> None:
 
 
 def _texts(times: pd.Series, as_text: bool) -> list[Any]:
+    import pandas as pd
+
     moments = pd.DatetimeIndex(times).to_pydatetime()
     return [_text(moment) for moment in moments] if as_text else list(moments)
 
