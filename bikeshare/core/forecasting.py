@@ -87,7 +87,6 @@ class Forecast:
         source: One of `SOURCES`.
         degraded: Whether something was missing or stale.
         level_age_hours: Hours since the level's newest labels became available, NaN for the frozen one.
-        matrix: The features, shape (n, 37) float32.
     """
 
     demand: Floats
@@ -98,7 +97,6 @@ class Forecast:
     source: npt.NDArray[np.str_]
     degraded: npt.NDArray[np.bool_]
     level_age_hours: Floats
-    matrix: Matrix
 
 
 @dataclass(frozen=True)
@@ -209,7 +207,7 @@ class Forecaster:
         low, high = model.intervals.bounds(root, np.sqrt(value), bins, snapshot.widths)
         return Forecast(
             root * root, low[0], high[0], low[1], high[1], _SOURCE_NAMES[rank], degraded,
-            np.full(root.size, age if online else np.nan), matrix,
+            np.full(root.size, age if online else np.nan),
         )
 
     def backtest_predict(
