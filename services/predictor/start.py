@@ -120,7 +120,7 @@ def _settle() -> None:
     """Keep what lives as long as the process out of collections, and return what loading left over.
 
     A full collection walks every object of every import: 0.1 s in which nobody is answered. glibc's free lists hold
-    about 45 MB after loading; other allocators have no such call.
+    about 75 MB after loading; other allocators have no such call.
     """
     gc.collect()
     gc.freeze()
