@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
+from benchmarks.serving.world import stand_back
+
 
 class Proxy:
     """Forwards to the database; `delay_seconds` holds back each of its answers, `away` refuses and cuts."""
@@ -31,6 +33,7 @@ class Proxy:
         ready = threading.Event()
 
         async def serve() -> None:
+            stand_back(threading.get_native_id())
             server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
             port = server.sockets[0].getsockname()[1]
             self.url = urlunsplit(self._parts._replace(netloc=f"{self._parts.username}@127.0.0.1:{port}"))
