@@ -136,9 +136,13 @@ class Spool:
 
     def _truncate(self) -> None:
         """Take back a half-written batch, so that the next one starts on a fresh line."""
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
+            self._file.truncate(self._open_bytes)
+        except OSError:  # a torn line may only be the last of a segment
             with suppress(OSError):
-                self._file.truncate(self._open_bytes)
+                self.rotate()
 
     def _adopt(self) -> None:
         """Close segments whose writer died: its lock is gone."""
