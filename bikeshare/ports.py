@@ -174,7 +174,18 @@ class Records(Protocol):
         ...
 
     def insert_predictions(self, rows: Sequence[PredictionRow]) -> int:
-        """Insert predictions, ignoring ones already stored; return how many were new."""
+        """Insert predictions, ignoring ones already stored; return how many were new.
+
+        DataError when the database refuses a value for good; then nothing is inserted.
+        """
+        ...
+
+    def insert_prediction_lines(self, lines: Sequence[bytes]) -> int:
+        """Insert predictions written by `core.prediction_lines`, ignoring ones already stored; return the new ones.
+
+        Each element holds one or more whole lines. DataError when the database refuses a value for good; then
+        nothing is inserted.
+        """
         ...
 
     def iter_predictions(

@@ -8,6 +8,20 @@ function init(args)
   answer = args[2]
 end
 
+-- With a rate, questions are due at times that do not depend on the answers; the next free connection takes the next.
+local rate = tonumber(os.getenv("REQUESTS_PER_SECOND"))
+if rate then
+  local ffi, due = require("ffi"), nil
+  ffi.cdef("typedef struct { long s; long ns; } moment; int clock_gettime(int, moment *);")
+  local moment = ffi.new("moment")
+  function delay()
+    ffi.C.clock_gettime(1, moment)
+    local now = tonumber(moment.s) * 1e3 + tonumber(moment.ns) / 1e6
+    due = (due or now) + 1e3 / rate * (0.5 + math.random())
+    return math.max(0, math.floor(due - now + 0.5))
+  end
+end
+
 function setup(thread)
   wrk.thread = thread
   last = thread

@@ -1,13 +1,16 @@
 """wrk as a function: requests per second, percentiles and every answer that was not a 200."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.serving.world import LOAD_CORE, NOW
@@ -39,6 +42,14 @@ class Load:
     broken: int
 
 
+def middle(loads: Sequence[Load]) -> Load:
+    """The median of each figure of several runs; counts are added up."""
+    return Load(*(
+        (sum if name in ("answers", "refused", "broken") else median)(getattr(load, name) for load in loads)
+        for name in (field.name for field in fields(Load))
+    ))
+
+
 def require_wrk() -> None:
     """Stop with the way out when wrk is not installed."""
     if shutil.which("wrk") is None or shutil.which("taskset") is None:
@@ -59,8 +70,9 @@ def instances(rows: int, draw: random.Random) -> list[dict[str, Any]]:
 
 def press(
     url: str, *, connections: int, seconds: float, rows: int = 1, path: str = "/predict", core: str = LOAD_CORE,
+    rate: float = 0.0,
 ) -> Load:
-    """Ask as fast as the answers come, over this many kept connections."""
+    """Ask over this many kept connections, as fast as the answers come or at a `rate` in requests per second."""
     draw = random.Random(rows)
     count = BODIES if rows <= 24 else 8
     bodies = [json.dumps({"instances": instances(rows, draw)}) for _ in range(count)]
@@ -71,6 +83,7 @@ def press(
             ["taskset", "-c", core, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s",
              "--timeout", "20s", "-s", str(SCRIPT), url + path, "--", str(questions), str(answer)],
             capture_output=True, text=True, check=False,
+            env=os.environ | ({"REQUESTS_PER_SECOND": str(rate)} if rate else {}),
         )
         if done.returncode != 0 or not answer.exists():
             raise RuntimeError(f"wrk ended with {done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}")

@@ -6,9 +6,11 @@ import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
+from benchmarks.serving.world import stand_back
+
 
 class Proxy:
-    """Forwards to the database; `delay_seconds` holds back each of its answers, `away` refuses and cuts."""
+    """Forwards to the database."""
 
     def __init__(self, url: str) -> None:
         target = urlsplit(url)
@@ -16,14 +18,16 @@ class Proxy:
         self._parts = target
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
-        self.delay_seconds = 0.0
+        self._delay_seconds = 0.0
         self._away = False
         self.url = ""
 
-    def cut(self) -> None:
-        """Close every connection and refuse new ones."""
-        self._away = True
-        self._loop.call_soon_threadsafe(lambda: [writer.close() for writer in self._writers])
+    def become(self, state: str) -> None:
+        """`up`, `slow` (half a second per answer) or `away` (every connection closed, new ones refused)."""
+        self._delay_seconds = 0.5 if state == "slow" else 0.0
+        self._away = state == "away"
+        if self._away:
+            self._loop.call_soon_threadsafe(lambda: [writer.close() for writer in self._writers])
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Proxy"]:
@@ -31,6 +35,7 @@ class Proxy:
         ready = threading.Event()
 
         async def serve() -> None:
+            stand_back(threading.get_native_id())
             server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
             port = server.sockets[0].getsockname()[1]
             self.url = urlunsplit(self._parts._replace(netloc=f"{self._parts.username}@127.0.0.1:{port}"))
@@ -65,8 +70,8 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slow: bool) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
-                if slow and self.delay_seconds:
-                    await asyncio.sleep(self.delay_seconds)
+                if slow and self._delay_seconds:
+                    await asyncio.sleep(self._delay_seconds)
                 writer.write(data)
                 await writer.drain()
         writer.close()

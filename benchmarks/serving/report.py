@@ -8,7 +8,7 @@ PROFILE = Path(__file__).with_name("profile.md")
 
 def write(found: dict[str, Any], path: Path) -> str:
     """Write the page and return it."""
-    loads, log, two = found["loads"], found["log"], found["two"]
+    loads, log, paced, two = found["loads"], found["log"], found["log"]["paced"], found["two"]
     echo, ours, naive = loads["echo"], loads["predictor"], loads["naive"][8]
     lines = [
         "# What an answer costs", "",
@@ -30,18 +30,24 @@ def write(found: dict[str, Any], path: Path) -> str:
         lines.append(f"| {rows} | {rate:,.0f} | {rate * int(rows):,.0f} | {load['p50']:.1f} | {load['p99']:.1f} |")
     lines += [
         "", "553 rows are every hour that may be asked, the largest request there is.", "",
-        "| database | req/s | p50 ms | p99 ms |", "| --- | --- | --- | --- |",
-        *(f"| {state} | {log[state]['rps']:,.0f} | {log[state]['p50']:.2f} | {log[state]['p99']:.1f} |"
-          for state in ("up", "slow", "away")),
-        "", f"Into PostgreSQL: {log['insert']['rows_per_second']:,} rows/s by COPY, {log['insert']['cpu_us_per_row']}"
-        " µs of the predictor's processor per row. \"Slow\" holds every answer of the database back by 500 ms.", "",
+        "| database | req/s | p50 ms | p99 ms | at half of that: req/s | p50 ms | p99 ms |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *(f"| {state} | {load['rps']:,.0f} | {load['p50']:.2f} | {load['p99']:.1f} |"
+          f" {paced[state]['rps']:,.0f} | {paced[state]['p50']:.2f} | {paced[state]['p99']:.1f} |"
+          for state, load in log["closed"].items()),
+        "", "Medians of turns of up, slow and away in one process; the left half asks as fast as the answers come, the",
+        f"right half at a rate that does not depend on them. {log['kept']['answers']:,} answers,"
+        f" {log['kept']['written']:,.0f} rows in the database afterwards.",
+        "", f"Into PostgreSQL: {log['insert']['rows_per_second']:,} rows/s through the log,"
+        f" {log['insert']['cpu_us_per_row']} µs of the predictor's processor per row."
+        " \"Slow\" holds every answer of the database back by 500 ms.", "",
     ]
     if "soak" in found:
         soak = found["soak"]
         lines += [f"Soak: {soak['answers']:,} answers in {soak['seconds']:g} s, all 200; resident memory"
                   f" {soak['resident_mb_before']} to {soak['resident_mb_after']} MB.", ""]
     times, tail = ours[8]["rps"] / naive["rps"], ours[8]["p99"] / echo[8]["p99"]
-    slowest = max(log[state]["p99"] for state in ("slow", "away")) / log["up"]["p99"]
+    slowest = max(paced[state]["p99"] for state in ("slow", "away")) / paced["up"]["p99"]
     promises = (
         ("At least 45 % of the echo (8 connections)", ours[8]["rps"] / echo[8]["rps"] >= 0.45,
          f"{ours[8]['rps'] / echo[8]['rps']:.0%}"),
@@ -52,7 +58,7 @@ def write(found: dict[str, Any], path: Path) -> str:
          f"{two['two'] / two['one']:.2f} ×"),
         ("At most 300 MB resident", found["resident_mb"] <= 300, f"{found['resident_mb']} MB"),
         ("Ready within 5 s", found["ready_seconds"] <= 5, f"{found['ready_seconds']} s"),
-        ("p99 with the database slow or away within 10 %", slowest <= 1.1, f"{slowest:.2f} ×"),
+        ("p99 with the database slow or away within 10 %, same load", slowest <= 1.1, f"{slowest:.2f} ×"),
     )
     lines += ["| promise | measured | holds |", "| --- | --- | --- |",
               *(f"| {what} | {value} | {'yes' if holds else '**no**'} |" for what, holds, value in promises),

@@ -115,10 +115,16 @@ def postgres() -> Iterator[str]:
 
         control("stop", "-m", "fast")
         control("start", "-l", str(server.pgdata / "log"), "-o", f"-h 127.0.0.1 -p {port} -k {folder}")
+        stand_back(int((server.pgdata / "postmaster.pid").read_text().split()[0]))
         try:
             yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
         finally:
             control("stop", "-m", "immediate")
+
+
+def stand_back(thread: int) -> None:
+    """Let wrk go first on the core they share: what the database costs there is not the predictor's latency."""
+    os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + 10))
 
 
 def free_port() -> int:

@@ -1,8 +1,8 @@
-"""Answered requests as rows of the prediction log; made by the log's thread, not by the request."""
+"""Answered requests as lines of the prediction log; made by the log's thread, not by the request."""
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -15,8 +15,8 @@ from bikeshare.core.calendar import is_public_holiday
 from bikeshare.core.contract import CONTRACT_VERSION, WEATHER_CLASSES
 from bikeshare.core.forecasting import SOURCES
 from bikeshare.core.grid import DAY, moment_of
+from bikeshare.core.prediction_lines import line_of
 from bikeshare.core.single_hour import SingleForecast, SingleHour
-from bikeshare.ports import PredictionRow
 
 _EPOCH = date(1970, 1, 1)
 _SALT = hashlib.blake2b(CONTRACT_VERSION.encode(), digest_size=8)
@@ -46,8 +46,8 @@ class Logged(Protocol):
         """Rows it will have."""
         ...
 
-    def rows(self) -> list[PredictionRow]:
-        """As rows of `predictions`; the features hash covers contract version and inputs of the row."""
+    def lines(self) -> Iterable[str]:
+        """As lines of `core.prediction_lines`, each made when it is asked for."""
         ...
 
 
@@ -80,17 +80,17 @@ class LoggedHour(NamedTuple):
         """One."""
         return 1
 
-    def rows(self) -> list[PredictionRow]:
-        """Its row."""
+    def lines(self) -> Iterable[str]:
+        """Its line."""
         hour, temp, feels_like, humidity, wind, weather = self.question
         demand, low_80, high_80, low_95, high_95, rank, degraded, age = self.answer
         _, start, is_holiday = moment(hour)
-        return [PredictionRow(
+        return (line_of(
             self.request_id, 0, self.predicted_at, self.model_version, start, temp, feels_like, humidity, wind,
             WEATHER_CLASSES[weather], is_holiday,
             features_hash(start, (temp, feels_like, humidity, wind), weather, is_holiday),
             demand, low_80, high_80, low_95, high_95, SOURCES[rank], degraded, age,
-        )]
+        ),)
 
 
 @dataclass(frozen=True)
@@ -114,31 +114,26 @@ class LoggedBatch:
         """Rows of the request."""
         return len(self.timestamps)
 
-    def rows(self) -> list[PredictionRow]:
-        """Its rows, in the order of the request."""
+    def lines(self) -> Iterable[str]:
+        """Its lines, in the order of the request."""
         answers = self.answers
         starts: list[datetime] = self.timestamps.astype("datetime64[s]").tolist()
-        flags = [
-            _holiday((start.date() - _EPOCH).days) if stated is None else stated
-            for stated, start in zip(self.is_holiday, starts, strict=True)
-        ]
         columns = zip(
-            starts, self.numbers.tolist(), self.weather.tolist(), flags, answers.demand.tolist(),
+            starts, self.numbers.tolist(), self.weather.tolist(), self.is_holiday, answers.demand.tolist(),
             answers.lower_80.tolist(), answers.upper_80.tolist(), answers.lower_95.tolist(),
             answers.upper_95.tolist(), self.source, self.degraded, self.level_age_hours, strict=True,
         )
-        return [
-            PredictionRow(
+        for position, (
+            start, (temp, feels_like, humidity, wind), weather, stated, demand, low_80, high_80, low_95, high_95,
+            source, degraded, age,
+        ) in enumerate(columns):
+            flag = _holiday((start.date() - _EPOCH).days) if stated is None else stated
+            yield line_of(
                 self.request_id, position, self.predicted_at, self.model_version, start,
                 temp, feels_like, humidity, wind, WEATHER_CLASSES[weather], flag,
                 features_hash(start, (temp, feels_like, humidity, wind), weather, flag),
                 demand, low_80, high_80, low_95, high_95, source, degraded, age,
             )
-            for position, (
-                start, (temp, feels_like, humidity, wind), weather, flag, demand, low_80, high_80, low_95, high_95,
-                source, degraded, age,
-            ) in enumerate(columns)
-        ]
 
 
 @lru_cache(maxsize=1_024)
@@ -148,6 +143,13 @@ def _holiday(day: int) -> bool:
 
 def features_hash(timestamp: datetime, numbers: Sequence[float], weather: int, is_holiday: bool) -> str:
     """Sixteen hex digits over contract version and inputs: equal inputs, equal hash."""
-    digest = _SALT.copy()
-    digest.update(timestamp.isoformat().encode() + _FOUR(*numbers) + bytes((weather, is_holiday)))
+    digest = _begun(timestamp).copy()
+    digest.update(_FOUR(*numbers) + bytes((weather, is_holiday)))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=4_096)
+def _begun(timestamp: datetime) -> hashlib.blake2b:
+    digest = _SALT.copy()
+    digest.update(timestamp.isoformat().encode())
+    return digest

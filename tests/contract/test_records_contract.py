@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bikeshare.adapters.records import SqlRecords
 from bikeshare.adapters.records.tables import HEAD, metadata
 from bikeshare.core.grid import grid_of
 from bikeshare.core.observations import COLUMNS
+from bikeshare.core.prediction_lines import encode, line_of
 from bikeshare.errors import ConfigurationError, Conflict, DataError, NotFound, Unavailable
 from bikeshare.ports import DecisionRecord, LevelRow, PredictionRow, Records
 from tests.contract.conftest import fresh_postgres_database
@@ -143,6 +146,81 @@ def test_predictions_are_idempotent_by_request_and_position(records: Records) ->
     assert records.insert_predictions([]) == 0
     frames = list(records.iter_predictions(T0, T0 + timedelta(days=1)))
     assert sum(map(len, frames)) == 7
+
+
+def lines(*rows: PredictionRow) -> bytes:
+    return encode("".join(line_of(*row) for row in rows))
+
+
+def stored(records: Records) -> list[PredictionRow]:
+    """Every prediction, times and missing ages as they were inserted."""
+    found = pd.concat(records.iter_predictions(datetime(1900, 1, 1), datetime(2262, 1, 1)))
+    return sorted(
+        PredictionRow(**row)._replace(
+            predicted_at=row["predicted_at"].to_pydatetime(), timestamp=row["timestamp"].to_pydatetime(),
+            level_age_hours=None if np.isnan(row["level_age_hours"]) else row["level_age_hours"],
+        )
+        for row in found.to_dict("records")
+    )
+
+
+def test_lines_are_the_same_predictions_as_rows(records: Records) -> None:
+    rows = [prediction(hour, position=hour, level_age=None if hour % 2 else 26.5) for hour in range(6)]
+    assert records.insert_prediction_lines([lines(*rows[:3]), lines(rows[3]), lines(*rows[4:])]) == 6
+    assert records.insert_prediction_lines([lines(*rows), lines(prediction(9, position=9))]) == 1
+    assert records.insert_predictions(rows) == 0
+    assert records.insert_prediction_lines([]) == 0
+    assert stored(records) == [*rows, prediction(9, position=9)]
+
+
+_HOSTILE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=64) | st.text(
+    "\\\t\n\r.Nnrt\"'", max_size=64
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    request_id=_HOSTILE, version=_HOSTILE, level_age=st.none() | st.floats(0, allow_infinity=False),
+    numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=9, max_size=9),
+    at=st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)).map(lambda moment: moment.replace(fold=0)),
+)
+def test_any_text_and_any_number_is_stored_as_it_is(
+    records: Records, request_id: str, version: str, level_age: float | None, numbers: list[float], at: datetime
+) -> None:
+    row = prediction(request=request_id, version=version, at=at, level_age=level_age)
+    row = row._replace(**dict(zip((
+        "temp_c", "feels_like_c", "humidity_pct", "windspeed_kmh", "demand", "lower_80", "upper_80", "lower_95",
+        "upper_95",
+    ), numbers, strict=True)))
+    records.delete_predictions_before(datetime(2262, 1, 1))
+    assert records.insert_prediction_lines([lines(row)]) == 1
+    assert records.insert_predictions([row]) == 0
+    assert repr(stored(records)) == repr([row])
+
+
+@pytest.mark.parametrize("broken", [b"3.28", b"mist\tf"])
+def test_a_line_that_is_not_a_prediction_is_refused_and_nothing_of_its_insert_stays(
+    records: Records, broken: bytes
+) -> None:
+    bad = lines(prediction(1, position=1)).replace(broken, b"x" if broken == b"3.28" else b"mist\t?")
+    with pytest.raises(DataError):
+        records.insert_prediction_lines([lines(prediction(0)), bad])
+    assert records.insert_prediction_lines([lines(prediction(0))]) == 1
+
+
+def test_postgresql_refuses_a_request_id_that_is_too_long_at_once(postgres: SqlRecords) -> None:
+    for insert in (
+        lambda row: postgres.insert_predictions([row]), lambda row: postgres.insert_prediction_lines([lines(row)]),
+    ):
+        with pytest.raises(DataError, match="refused a value: value too long"):
+            insert(prediction(request="x" * 65))
+        assert insert(prediction(request="x" * 64)) in (0, 1)
+
+
+def test_a_row_without_a_demand_is_refused_at_once(sql: SqlRecords) -> None:
+    with pytest.raises(DataError, match="refused a value"):
+        sql.insert_predictions([prediction()._replace(demand=None)])  # type: ignore[arg-type]
+    assert sql.insert_predictions([prediction()]) == 1
 
 
 def test_predictions_stream_in_batches_with_every_column_typed(records: Records) -> None:
@@ -419,6 +497,7 @@ _CALLS: list[Callable[[Records], object]] = [
     lambda r: r.observations(),
     lambda r: r.latest_observation(),
     lambda r: r.insert_predictions([prediction()]),
+    lambda r: r.insert_prediction_lines([lines(prediction())]),
     lambda r: list(r.iter_predictions(T0, NOW)),
     lambda r: r.labelled(T0, NOW),
     lambda r: r.open_intent("k", "r", NOW),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bikeshare.core.grid import HourlyGrid, grid_of
 from bikeshare.core.observations import COLUMNS, OPTIONAL, conform
+from bikeshare.core.prediction_lines import fields_of
 from bikeshare.errors import Conflict, DataError, NotFound, Unavailable
 from bikeshare.ports import DecisionRecord, LevelRow, PredictionRow, RunIntent
 
@@ -71,6 +72,13 @@ class MemoryRecords:
         for row in rows:
             self._predictions.setdefault((row.request_id, row.position), row)
         return len(self._predictions) - before
+
+    def insert_prediction_lines(self, lines: Sequence[bytes]) -> int:
+        try:
+            rows = [PredictionRow(*fields_of(line)) for part in lines for line in part.splitlines()]
+        except ValueError as error:
+            raise DataError(f"not a prediction: {error}") from error
+        return self.insert_predictions(rows)
 
     def iter_predictions(
         self, start: datetime, end: datetime, *, by: Literal["timestamp", "predicted_at"] = "timestamp",

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bikeshare.core.prediction_lines import encode, fields_of
 from bikeshare.errors import DataError
 from bikeshare.ports import PredictionRow
-from services.predictor.logged import LoggedBatch, features_hash
+from services.predictor.log_policy import LogPolicy
+from services.predictor.logged import Logged, LoggedBatch, features_hash
 from services.predictor.metrics import Metrics
-from services.predictor.prediction_log import LogPolicy, PredictionLog
+from services.predictor.prediction_log import PredictionLog
 from services.predictor.spool import Spool
 from tests.fakes.records import MemoryRecords
 
@@ -45,9 +47,41 @@ def batch(request_id: str, rows: int = 1, is_holiday: bool | None = None) -> Log
     )
 
 
+def rows_of(logged: Logged) -> list[PredictionRow]:
+    return [PredictionRow(*fields_of(encode(line))) for line in logged.lines()]
+
+
+class PickyRecords(MemoryRecords):
+    """Counts the inserts it is asked for and refuses some request ids for good."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.refused: set[str] = set()
+
+    def insert_prediction_lines(self, lines: Sequence[bytes]) -> int:
+        self.asked += 1
+        if any(line.split(b"\t")[0].decode() in self.refused for part in lines for line in part.splitlines()):
+            raise DataError("value too long")
+        return super().insert_prediction_lines(lines)
+
+
+def held_back(records: MemoryRecords) -> threading.Event:
+    """Inserts wait for this event."""
+    event = threading.Event()
+    insert = records.insert_predictions
+
+    def slow(rows: Sequence[PredictionRow]) -> int:
+        assert event.wait(10)
+        return insert(rows)
+
+    records.insert_predictions = slow  # type: ignore[method-assign]
+    return event
+
+
 class World:
     def __init__(self, folder: Path, policy: LogPolicy = FAST, spool_bytes: int = 10**6) -> None:
-        self.records = MemoryRecords()
+        self.records = PickyRecords()
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
         self.spool = Spool(folder, spool_bytes)
@@ -91,7 +125,7 @@ def test_predictions_reach_the_records(world: World) -> None:
 
 
 def test_a_row_carries_inputs_outputs_and_the_calendars_holiday() -> None:
-    derived, stated = batch("a").rows()[0], batch("a", is_holiday=False).rows()[0]
+    derived, stated = rows_of(batch("a"))[0], rows_of(batch("a", is_holiday=False))[0]
 
     assert derived.is_holiday is True  # 4 July
     assert stated.is_holiday is False
@@ -127,7 +161,7 @@ def test_a_database_away_costs_nothing(world: World) -> None:
 
 
 def test_what_the_spool_cannot_keep_is_counted(tmp_path: Path) -> None:
-    world = World(tmp_path, spool_bytes=2_000)
+    world = World(tmp_path, spool_bytes=1_000)
     world.records.away = True
     world.log.start()
     world.log.add(batch("kept", 2))
@@ -149,22 +183,50 @@ def test_a_full_queue_drops_at_once_and_counts(tmp_path: Path) -> None:
 
 
 def test_a_slow_database_never_delays_a_request(world: World) -> None:
-    blocked = threading.Event()
-    insert = world.records.insert_predictions
-
-    def slow(rows: Sequence[PredictionRow]) -> int:
-        assert blocked.wait(10)
-        return insert(rows)
-
-    world.records.insert_predictions = slow  # type: ignore[method-assign]
+    blocked = held_back(world.records)
     world.log.start()
     for number in range(100):
         world.log.add(batch(f"r{number}"))
     assert world.stored() == set()
+    assert world.log.queued_rows == 100
 
     blocked.set()
 
     until(lambda: len(world.stored()) == 100)
+    until(lambda: world.log.queued_rows == 0)
+
+
+def test_what_a_slow_database_cannot_take_waits_on_disk_and_is_stored_later(tmp_path: Path) -> None:
+    policy = replace(FAST, queue_rows=1_000, spill_rows=20, batch_rows=10)
+    world = World(tmp_path, policy)
+    blocked = held_back(world.records)
+    world.log.start()
+    world.log.add(batch("first"))
+    until(lambda: world.records.asked > 0)
+    for number in range(100):
+        world.log.add(batch(f"r{number}"))
+    assert world.count("bikeshare_prediction_log_spooled_bytes") == 0
+
+    blocked.set()
+
+    until(lambda: world.records.asked > 1 and world.count("bikeshare_prediction_log_spooled_bytes") > 0)
+    until(lambda: len(world.stored()) == 101)
+    world.log.close()
+    assert world.count("bikeshare_prediction_log_dropped_total", reason="queue_full") == 0
+    assert world.count("bikeshare_prediction_log_written_total") == 101
+
+
+def test_several_requests_are_queued_at_once_under_the_same_limit(tmp_path: Path) -> None:
+    world = World(tmp_path, LogPolicy(queue_rows=10))
+    world.log.extend([batch("a", 4), batch("b", 4), batch("too large", 4), batch("fits", 2), batch("full")])
+    world.log.extend([])
+    assert world.log.queued_rows == 10
+    assert world.count("bikeshare_prediction_log_dropped_total", reason="queue_full") == 5
+
+    world.log.start()
+
+    until(lambda: world.stored() == {"a", "b", "fits"})
+    world.log.close()
 
 
 def test_closing_flushes_to_the_records(world: World) -> None:
@@ -199,26 +261,45 @@ def test_a_repeated_request_is_stored_once_and_counted(world: World) -> None:
     until(lambda: world.count("bikeshare_prediction_log_duplicates_total") == 1)
 
 
-def test_rows_that_the_database_refuses_for_good_do_not_block_the_others(world: World) -> None:
-    insert = world.records.insert_predictions
-
-    def picky(rows: Sequence[PredictionRow]) -> int:
-        if any(row.request_id == "poison" for row in rows):
-            raise DataError("refused")
-        return insert(rows)
-
-    world.records.insert_predictions = picky  # type: ignore[method-assign]
+def test_a_row_that_the_database_refuses_for_good_does_not_cost_the_others(world: World) -> None:
+    world.records.refused.add("poison")
+    for name in ("a", "poison", "b", "c", "d"):
+        world.log.add(batch(name, 3))
     world.log.start()
-    world.log.add(batch("poison"))
-    until(lambda: world.count("bikeshare_prediction_log_dropped_total", reason="rejected") == 1)
-    world.log.add(batch("good"))
 
-    until(lambda: world.stored() == {"good"})
+    until(lambda: world.stored() == {"a", "b", "c", "d"})
+    until(lambda: world.log.queued_rows == 0)
+    assert world.count("bikeshare_prediction_log_dropped_total", reason="rejected") == 3
+    assert world.count("bikeshare_prediction_log_written_total") == 12
+    assert world.count("bikeshare_prediction_log_duplicates_total") == 0
+
+
+def test_a_database_that_refuses_everything_is_not_asked_for_every_row(world: World) -> None:
+    world.records.refused.update(f"r{number}" for number in range(3_000))
+    for number in range(3_000):
+        world.log.add(batch(f"r{number}"))
+    world.log.start()
+
+    until(lambda: world.count("bikeshare_prediction_log_dropped_total", reason="rejected") == 3_000)
+    assert world.records.asked < 300
+
+
+def test_replaying_a_refused_row_does_not_stop_the_segment(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.spool.append([encode(line) for name in ("a", "poison", "b") for line in batch(name).lines()])
+    world.spool.rotate()
+    world.records.refused.add("poison")
+    world.log.start()
+
+    until(lambda: world.stored() == {"a", "b"})
+    until(lambda: not world.spool.segments())
+    world.log.close()
+    assert world.count("bikeshare_prediction_log_dropped_total", reason="rejected") == 1
 
 
 def test_a_torn_segment_gives_back_its_complete_lines(tmp_path: Path) -> None:
     left = Spool(tmp_path, 10**6)
-    left.append([*batch("whole").rows(), *batch("torn").rows()])
+    left.append([encode(line) for name in ("whole", "torn") for line in batch(name).lines()])
     left.rotate()
     segment = left.segments()[0]
     segment.write_bytes(segment.read_bytes()[:-30])

@@ -1,6 +1,7 @@
 """The disk behind the prediction log: complete, bounded, adoptable."""
 
 import errno
+import json
 import multiprocessing
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bikeshare.core.prediction_lines import encode, fields_of, line_of
 from bikeshare.ports import PredictionRow
-from services.predictor.spool import Spool, SpoolFull
+from services.predictor.spool import PART_BYTES, Spool, SpoolFull
 
 NOON = datetime(2012, 7, 2, 12)
 
@@ -24,14 +26,25 @@ def rows(count: int, request_id: str = "r") -> list[PredictionRow]:
     return [first._replace(position=place, timestamp=NOON + timedelta(hours=place)) for place in range(count)]
 
 
+def lines(count: int, request_id: str = "r") -> list[bytes]:
+    return [encode(line_of(*row)) for row in rows(count, request_id)]
+
+
+def read(spool: Spool, segment: Path) -> tuple[list[PredictionRow], int]:
+    parts = list(spool.read(segment))
+    found = [PredictionRow(*fields_of(line)) for part in parts for line in part.lines.splitlines()]
+    assert len(found) == sum(part.rows for part in parts)
+    return found, sum(part.torn for part in parts)
+
+
 def kept(spool: Spool) -> list[PredictionRow]:
-    return [row for segment in spool.segments() for row in spool.read(segment)[0]]
+    return [row for segment in spool.segments() for row in read(spool, segment)[0]]
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 10**6)
-    spool.append(rows(3))
-    spool.append(rows(2, "s"))
+    spool.append(lines(3))
+    spool.append(lines(2, "s"))
     assert spool.segments() == []
     assert spool.holds_open_rows
 
@@ -44,32 +57,32 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
 def test_segments_are_replayed_oldest_first(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 10**6)
     for name in ("a", "b", "c"):
-        spool.append(rows(1, name))
+        spool.append(lines(1, name))
         spool.rotate()
 
     assert [row.request_id for row in kept(spool)] == ["a", "b", "c"]
 
 
 def test_the_limit_refuses_and_keeps_what_was_there(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, 2_000)
-    spool.append(rows(2))
+    spool = Spool(tmp_path, 1_000)
+    spool.append(lines(2))
     with pytest.raises(SpoolFull, match="BIKESHARE_SPOOL_MAX_BYTES"):
-        spool.append(rows(20, "too many"))
+        spool.append(lines(20, "too many"))
     spool.rotate()
 
     assert kept(spool) == rows(2)
-    assert spool.bytes <= 2_000
+    assert spool.used_bytes <= 1_000
 
 
 def test_space_is_free_again_after_a_replay(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, 2_000)
-    spool.append(rows(4))
+    spool = Spool(tmp_path, 800)
+    spool.append(lines(4))
     with pytest.raises(SpoolFull):
-        spool.append(rows(4, "s"))
+        spool.append(lines(4, "s"))
     spool.rotate()
     spool.remove(spool.segments()[0])
 
-    spool.append(rows(4, "s"))
+    spool.append(lines(4, "s"))
     spool.rotate()
 
     assert kept(spool) == rows(4, "s")
@@ -77,16 +90,16 @@ def test_space_is_free_again_after_a_replay(tmp_path: Path) -> None:
 
 def test_a_full_disk_takes_back_the_half_written_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Spool(tmp_path, 10**6)
-    spool.append(rows(1, "before"))
+    spool.append(lines(1, "before"))
 
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("services.predictor.spool.os.fsync", full)
+        patched.setattr("services.predictor.spool.os.fdatasync", full)
         with pytest.raises(SpoolFull, match="No space left"):
-            spool.append(rows(1, "lost"))
-    spool.append(rows(1, "after"))
+            spool.append(lines(1, "lost"))
+    spool.append(lines(1, "after"))
     spool.rotate()
 
     assert [row.request_id for row in kept(spool)] == ["before", "after"]
@@ -94,12 +107,12 @@ def test_a_full_disk_takes_back_the_half_written_batch(tmp_path: Path, monkeypat
 
 def test_a_torn_line_is_counted_and_costs_nothing_else(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 10**6)
-    spool.append(rows(3))
+    spool.append(lines(3))
     spool.rotate()
     segment = spool.segments()[0]
     segment.write_bytes(segment.read_bytes()[:-40])
 
-    found, torn = spool.read(segment)
+    found, torn = read(spool, segment)
 
     assert (found, torn) == (rows(2), 1)
 
@@ -107,13 +120,13 @@ def test_a_torn_line_is_counted_and_costs_nothing_else(tmp_path: Path) -> None:
 def test_a_segment_that_somebody_else_finished_is_empty(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 10**6)
 
-    assert spool.read(tmp_path / "gone.jsonl") == ([], 0)
+    assert list(spool.read(tmp_path / "gone.lines")) == []
 
 
 def _write_and_wait(folder: Path, connection: Connection) -> None:
-    Spool(folder, 10**6).append(rows(2, "killed"))
+    Spool(folder, 10**6).append(lines(2, "killed"))
     spool = Spool(folder, 10**6)
-    spool.append(rows(2, "killed too"))
+    spool.append(lines(2, "killed too"))
     connection.send("written")
     connection.recv()
 
@@ -131,3 +144,41 @@ def test_segments_of_a_killed_process_are_adopted_and_those_of_a_living_one_are_
     heir = Spool(tmp_path, 10**6)
 
     assert {row.request_id for row in kept(heir)} == {"killed", "killed too"}
+
+
+def test_a_segment_is_handed_on_in_parts_that_end_with_a_line(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 10**7)
+    spool.append(lines(1_000))
+    spool.rotate()
+
+    parts = list(spool.read(spool.segments()[0]))
+
+    assert len(parts) > 5
+    assert all(part.lines.endswith(b"\n") and len(part.lines) < 2 * PART_BYTES for part in parts)
+    assert b"".join(part.lines for part in parts) == b"".join(lines(1_000))
+
+
+def test_a_cut_in_any_place_of_the_last_line_is_a_torn_line(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 10**6)
+    spool.append(lines(2))
+    spool.rotate()
+    segment = spool.segments()[0]
+    whole = segment.read_bytes()
+    last = len(lines(1)[0])
+    for cut in range(1, last):
+        segment.write_bytes(whole[:-cut])
+
+        assert read(spool, segment) == (rows(1), 1)
+
+
+def test_what_an_earlier_version_left_as_json_is_replayed_before_what_came_later(tmp_path: Path) -> None:
+    old = [json.dumps(row._asdict(), default=datetime.isoformat) for row in rows(2, "old")]
+    (tmp_path / "00000000000000000001-7-000001.jsonl").write_text("\n".join([*old, old[0][:-30]]))
+    (tmp_path / "00000000000000000002-7-000002.open").write_text(old[1] + "\n")
+    spool = Spool(tmp_path, 10**6)
+    spool.append(lines(1, "new"))
+    spool.rotate()
+
+    assert [read(spool, segment) for segment in spool.segments()] == [
+        (rows(2, "old"), 1), (rows(2, "old")[1:], 0), (rows(1, "new"), 0),
+    ]

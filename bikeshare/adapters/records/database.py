@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import DataError as WrongValue
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bikeshare.adapters.migration_lock import one_migration
 from bikeshare.adapters.records.tables import HEAD
-from bikeshare.errors import ConfigurationError, Unavailable
+from bikeshare.errors import ConfigurationError, DataError, Unavailable
 
 T = TypeVar("T")
 
@@ -102,14 +110,33 @@ class Database:
                 f"INSERT INTO {table.name} ({columns}) VALUES ({marks}) ON CONFLICT {on_conflict}", rows
             )
             return int(cursor.rowcount)
+        def fill(copy: Any) -> None:
+            for row in rows:
+                copy.write_row(row)
+
+        return self._copy(connection, table, columns, fill, on_conflict)
+
+    def copy_lines(self, connection: Connection, table: Table, names: Sequence[str],
+                   lines: Sequence[bytes], on_conflict: str) -> int:
+        """`bulk_insert` of text that PostgreSQL's COPY reads; each element is sent as it is."""
+        def fill(copy: Any) -> None:
+            for part in lines:
+                copy.write(part)
+
+        return self._copy(connection, table, ", ".join(names), fill, on_conflict)
+
+    @staticmethod
+    def _copy(connection: Connection, table: Table, columns: str, fill: Callable[[Any], None],
+              on_conflict: str) -> int:
+        """Through a table of this session, because COPY has no ON CONFLICT; it is kept, emptied by each commit."""
         staging = f"incoming_{table.name}"
         connection.execute(text(
-            f"CREATE TEMPORARY TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {table.name} WITH NO DATA"
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS"
+            f" AS SELECT {columns} FROM {table.name} WITH NO DATA"
         ))
         driver: Any = connection.connection.driver_connection
         with driver.cursor() as cursor, cursor.copy(f"COPY {staging} ({columns}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
+            fill(copy)
         result = connection.execute(text(
             f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {staging} ON CONFLICT {on_conflict}"
         ))
@@ -130,22 +157,28 @@ class Database:
                 lost = committing and not repeatable
                 if attempt == _ATTEMPTS or lost:
                     raise self._away(error) from error
+            except (IntegrityError, WrongValue) as error:
+                raise self._refused(error) from error
             except DBAPIError as error:
                 if not error.connection_invalidated or attempt == _ATTEMPTS or (committing and not repeatable):
                     raise self._away(error) from error
             except Exception as error:
                 # Raw cursors (bulk insert, COPY) raise the driver's own errors.
-                driver_error = getattr(self.engine.dialect.loaded_dbapi, "Error", ())
-                if not isinstance(error, driver_error):
+                driver: Any = self.engine.dialect.loaded_dbapi
+                if not isinstance(error, driver.Error):
                     raise
+                if isinstance(error, (driver.IntegrityError, driver.DataError)):
+                    raise self._refused(error) from error
                 if attempt == _ATTEMPTS:
                     raise self._away(error) from error
             time.sleep(_BACKOFF_SECONDS * attempt)
         raise AssertionError("unreachable")
 
     def _away(self, error: Exception) -> Unavailable:
-        cause = str(getattr(error, "orig", None) or error).strip().splitlines()
-        return Unavailable(f"records at {self.name} did not answer: {cause[0] if cause else type(error).__name__}")
+        return Unavailable(f"records at {self.name} did not answer: {_cause(error)}")
+
+    def _refused(self, error: Exception) -> DataError:
+        return DataError(f"records at {self.name} refused a value: {_cause(error)}")
 
     def _upgrade(self, connection: Connection) -> None:
         from alembic import command
@@ -159,6 +192,11 @@ class Database:
         config.set_main_option("script_location", "bikeshare.adapters:migrations")
         config.attributes["connection"] = connection
         command.upgrade(config, HEAD)
+
+
+def _cause(error: Exception) -> str:
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _revision(connection: Connection) -> str | None:

@@ -14,6 +14,7 @@ from bikeshare.adapters.records.database import Database
 from bikeshare.adapters.records.tables import observations, predictions
 from bikeshare.core.contract import OBSERVATION, TARGET, WEATHER_NUMBERS
 from bikeshare.core.grid import HourlyGrid, grid_of
+from bikeshare.core.prediction_lines import encode, fields_of, line_of
 from bikeshare.errors import DataError
 from bikeshare.ports import PredictionRow
 
@@ -24,6 +25,8 @@ COLUMNS = tuple(OBSERVATION)
 _ON_GRID = ("timestamp", *WEATHER_NUMBERS, "weather", "is_holiday", TARGET)
 _FIELDS = PredictionRow._fields
 _TIMES = {"timestamp", "predicted_at"}
+_TIME_PLACES = [place for place, name in enumerate(_FIELDS) if name in _TIMES]
+_ONCE = "(request_id, position) DO NOTHING"
 _FLAGS = {"is_holiday", "degraded"}
 _LABELLED = ("timestamp", "demand", "prediction", "lower_80", "upper_80", "lower_95", "upper_95", "model_version",
              "degraded", "n")
@@ -77,15 +80,29 @@ class FrameRows:
 
     def insert_predictions(self, rows: Sequence[PredictionRow]) -> int:
         """Insert predictions, ignoring ones already stored; return how many were new."""
+        if not self._db.is_sqlite:
+            return self.insert_prediction_lines([encode("".join(line_of(*row) for row in rows))] if rows else [])
+        return self._insert_rows(rows)
+
+    def insert_prediction_lines(self, lines: Sequence[bytes]) -> int:
+        """Insert predictions written by `core.prediction_lines`, whole lines in each element; return the new ones."""
+        if self._db.is_sqlite:
+            try:
+                return self._insert_rows([fields_of(line) for part in lines for line in part.splitlines()])
+            except ValueError as error:
+                raise DataError(f"not a prediction: {error}") from error
+        if not lines:
+            return 0
+        return self._db.write(lambda connection: self._db.copy_lines(
+            connection, predictions, _FIELDS, lines, _ONCE
+        ))
+
+    def _insert_rows(self, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Into SQLite, times as the text that SQLAlchemy keeps."""
         if not rows:
             return 0
-        values: Sequence[tuple[Any, ...]] = rows
-        if self._db.is_sqlite:
-            places = [index for index, name in enumerate(_FIELDS) if name in _TIMES]
-            values = [_with_text_times(row, places) for row in rows]
-        return self._db.write(lambda connection: self._db.bulk_insert(
-            connection, predictions, _FIELDS, values, "(request_id, position) DO NOTHING"
-        ))
+        values = [_with_text_times(row) for row in rows]
+        return self._db.write(lambda connection: self._db.bulk_insert(connection, predictions, _FIELDS, values, _ONCE))
 
     def iter_predictions(
         self, start: datetime, end: datetime, *, by: Literal["timestamp", "predicted_at"] = "timestamp",
@@ -180,9 +197,9 @@ def _texts(times: pd.Series, as_text: bool) -> list[Any]:
     return [_text(moment) for moment in moments] if as_text else list(moments)
 
 
-def _with_text_times(row: tuple[Any, ...], places: Sequence[int]) -> tuple[Any, ...]:
+def _with_text_times(row: tuple[Any, ...]) -> tuple[Any, ...]:
     changed = list(row)
-    for place in places:
+    for place in _TIME_PLACES:
         changed[place] = _text(row[place])
     return tuple(changed)
 

@@ -296,7 +296,7 @@ def test_a_live_api_that_fails_is_rolled_back(bench: Bench, distort: Distort, ch
 def test_a_prediction_that_is_not_logged_is_noticed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.roll_out("1")
     bench.roll_out("2")
-    monkeypatch.setattr(MemoryRecords, "insert_predictions", lambda self, rows: len(rows))
+    monkeypatch.setattr(MemoryRecords, "insert_prediction_lines", lambda self, lines: len(lines))
     result = bench.verify("2", RolloutPolicy(log_seconds=0.3))
 
     assert [found.name for found in result.checks if not found.passed] == ["prediction log"]
