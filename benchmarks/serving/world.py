@@ -1,6 +1,7 @@
 """What the measurements run on: forests of full size, their records in a real PostgreSQL over TCP, and processes."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -50,8 +51,12 @@ class World:
 
 
 def trained(trees: int) -> tuple[Path, Path]:
-    """Artifact and joblib of forests of this size; trained once, then kept in `.cache/serving`."""
-    folder = CACHE / f"{trees}-trees"
+    """Artifact and joblib of forests of this size; kept in `.cache/serving` until what makes them changes."""
+    made_by = hashlib.sha256()
+    for source in sorted((ROOT / "bikeshare").rglob("*.py")):
+        if source.parent.name in ("artifacts", "core"):
+            made_by.update(source.read_bytes())
+    folder = CACHE / f"{trees}-trees-{made_by.hexdigest()[:12]}"
     if not (folder / "forests.joblib").exists():
         _train(trees, folder)
     return folder / "artifact", folder / "forests.joblib"

@@ -1,6 +1,5 @@
 """What one predictor process serves: the artifact, the newest snapshot of the world, and the way to an answer."""
 
-import json
 import logging
 import threading
 import time
@@ -46,7 +45,6 @@ class Engine:
         self._artifact: Artifact | None = None
         self._snapshot: Snapshot | None = None
         self._hours: SingleHours | None = None
-        self._version_json = '""'
         self._refreshed_at = 0.0
         self._log: PredictionLog | None = None
         self._refresher: Refresher | None = None
@@ -60,7 +58,6 @@ class Engine:
     def load(self, version: str, artifact: Artifact, log: PredictionLog, refresher: Refresher) -> None:
         """Begin with this artifact; ready once the first snapshot is there."""
         self.version, self._artifact, self._log, self._refresher = version, artifact, log, refresher
-        self._version_json = json.dumps(version)
         self.metrics.model_info.labels(version=version).set(1)
         self.problem = "waiting for the first look at the history"
 
@@ -115,12 +112,14 @@ class Engine:
             else:
                 kept.append(LoggedHour(request_id, now, self.version, question, answer))
             demand, low_80, high_80, low_95, high_95, rank, degraded, age = answer
-            bodies.append((
-                f'{{"model_version":{self._version_json},"request_id":"{request_id}","predictions":[{{"timestamp":'
-                f'"{moment(question.hour).text}","demand":{demand!r},"lower_80":{low_80!r},"upper_80":{high_80!r},'
-                f'"lower_95":{low_95!r},"upper_95":{high_95!r},"degraded":{"true" if degraded else "false"},"source":'
-                f'"{SOURCES[rank]}","level_age_hours":{"null" if age is None else repr(age)}}}]}}'
-            ).encode())
+            bodies.append(to_json({
+                "model_version": self.version, "request_id": request_id,
+                "predictions": ({
+                    "timestamp": moment(question.hour).text, "demand": demand, "lower_80": low_80, "upper_80": high_80,
+                    "lower_95": low_95, "upper_95": high_95, "degraded": degraded, "source": SOURCES[rank],
+                    "level_age_hours": age,
+                },),
+            }))
         if self._log is not None:
             self._log.extend(kept)
         return bodies
