@@ -28,14 +28,32 @@ def demo(
     from bikeshare.simulation.stage import Stage
 
     settings = load_settings()
-    stage = Stage(
-        home=home,
-        port=port or settings.predictor_port,
-        supervisor_port=supervisor_port or settings.supervisor_port,
-        dashboard_port=dashboard_port or settings.dashboard_port,
-    )
+    ports = {
+        "predictor_port": port or settings.predictor_port,
+        "supervisor_port": supervisor_port or settings.supervisor_port,
+        "dashboard_port": dashboard_port or settings.dashboard_port,
+    }
+    for name, number in ports.items():
+        if keep or name != "dashboard_port":
+            _refuse_taken(name, number)
+    stage = Stage(home, ports["predictor_port"], ports["supervisor_port"], ports["dashboard_port"])
     with stage:
         ending = story.tell(stage)
         story.show(stage.console, ending)
         if keep:
             story.keep_running(stage)
+
+
+def _refuse_taken(name: str, port: int) -> None:
+    """Somebody else's answers on our port would be taken for ours, two minutes later."""
+    import socket
+
+    from bikeshare.errors import ConfigurationError
+    from bikeshare.settings import PREFIX
+
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise ConfigurationError(
+                f"port {port} is taken: end what listens there, or choose another, e.g. "
+                f"{PREFIX}{name.upper()}={port + 10000 if port < 50000 else port - 10000}"
+            )
