@@ -129,7 +129,7 @@ def hours_figure(hours: pd.DataFrame) -> Figure:
             Line("actual", "truth", optional(on_grid["demand"])),
             Line("predicted", "ours", optional(on_grid["served"])),
         ],
-        areas=[Area("80 %", "ours", optional(on_grid["lower_80"]), optional(on_grid["upper_80"]))],
+        areas=[Area("80% interval", "ours", optional(on_grid["lower_80"]), optional(on_grid["upper_80"]))],
         height=300,
     )
 
@@ -152,8 +152,8 @@ def forecast_figure(predictions: Sequence[Mapping[str, Any]], what_if: Sequence[
         form=whole,
         lines=lines,
         areas=[
-            Area("95 %", "ours outer", column(predictions, "lower_95"), column(predictions, "upper_95")),
-            Area("80 %", "ours", column(predictions, "lower_80"), column(predictions, "upper_80")),
+            Area("95% interval", "ours outer", column(predictions, "lower_95"), column(predictions, "upper_95")),
+            Area("80% interval", "ours", column(predictions, "lower_80"), column(predictions, "upper_80")),
         ],
         height=340,
     )

@@ -17,7 +17,7 @@ from pipelines.local import step_seconds
 FACTS = CardFacts(
     reason="drift", run_key="drift-2012-W20", window=(datetime(2011, 1, 1), datetime(2012, 5, 1)), rows=11_500,
     data_hash="d" * 64, git_revision="1f3a", library_version="0.1.0", trees=50, adapt_since=None,
-    test_reason="the newest 240 of 720 hours that the champion never saw judge",
+    test_reason="judged on the newest 240 of 720 hours that the champion never saw",
     overall=Scores(240, 30.0, 0.15, 45.0, 0.3, -0.02, 0.9),
     slices={"rain": Scores(20, 40.0, 0.3, 50.0, 0.4, 0.1, 0.5), "holiday": Scores(0, 0, 0, 0, 0, 0, 0)},
     naive=Scores(240, 60.0, 0.3, 90.0, 0.5, 0.0, 0.5),

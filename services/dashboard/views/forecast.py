@@ -116,7 +116,7 @@ def _facts(answer: Mapping[str, Any], other: Mapping[str, Any] | None) -> list[t
     facts = [
         (f"bikes in {len(rows)} h", f"{total:,.0f}"),
         ("busiest hour", f"{pd.Timestamp(peak['timestamp']):%a %H:00}"),
-        ("then, with 80 %", f"{peak['lower_80']:,.0f} to {peak['upper_80']:,.0f}"),
+        ("bikes then, 80% interval", f"{peak['lower_80']:,.0f} to {peak['upper_80']:,.0f}"),
         ("model", f"v{answer['model_version']}"),
     ]
     if other is not None:
