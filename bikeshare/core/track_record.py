@@ -137,6 +137,8 @@ def hours_figure(hours: pd.DataFrame) -> Figure:
 def forecast_figure(predictions: Sequence[Mapping[str, Any]], what_if: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """The answer of the live API with both intervals; beside it, dashed, what would change."""
     stamps = [pd.Timestamp(row["timestamp"]) for row in predictions]
+    # Not more ticks than a wide drawing shows: thinned out, the midnights with their dates would be lost.
+    every = 3 if len(stamps) <= 24 else 6
 
     def column(rows: Sequence[Mapping[str, Any]], name: str) -> list[float | None]:
         return [float(row[name]) for row in rows]
@@ -148,7 +150,7 @@ def forecast_figure(predictions: Sequence[Mapping[str, Any]], what_if: Sequence[
         label="Expected bikes per hour",
         positions=[f"{stamp:%a %d %b, %H:00}" for stamp in stamps],
         ticks=[(position, f"{stamp:%H:00}" if stamp.hour else f"{stamp:%a} {stamp.day}")
-               for position, stamp in enumerate(stamps) if stamp.hour % 3 == 0],
+               for position, stamp in enumerate(stamps) if stamp.hour % every == 0],
         form=whole,
         lines=lines,
         areas=[

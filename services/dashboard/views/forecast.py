@@ -60,10 +60,10 @@ def _weather(world: World, hours: int) -> pd.DataFrame | None:
         columns = st.columns(5)
         return typed(
             hours, start,
-            mean_c=columns[0].number_input("Temperature, °C", -30.0, 45.0, 18.0, 1.0),
-            swing_c=columns[1].number_input("Swing of the day, °C", 0.0, 25.0, 8.0, 1.0),
-            humidity_pct=columns[2].number_input("Humidity, %", 0.0, 100.0, 55.0, 5.0),
-            windspeed_kmh=columns[3].number_input("Wind, km/h", 0.0, 100.0, 12.0, 1.0),
+            mean_c=columns[0].number_input("Temperature, °C", -30.0, 45.0, 18.0, 1.0, format="%.1f"),
+            swing_c=columns[1].number_input("Swing of the day, °C", 0.0, 25.0, 8.0, 1.0, format="%.1f"),
+            humidity_pct=columns[2].number_input("Humidity, %", 0.0, 100.0, 55.0, 5.0, format="%.0f"),
+            windspeed_kmh=columns[3].number_input("Wind, km/h", 0.0, 100.0, 12.0, 1.0, format="%.0f"),
             weather=columns[4].selectbox("Weather class", WEATHER_CLASSES, format_func=LABELS.__getitem__),
         )
     template = to_csv(typed(24, start, mean_c=18, swing_c=8, humidity_pct=55, windspeed_kmh=12, weather="clear"))
@@ -89,9 +89,9 @@ def _what_if() -> WhatIf:
             "Weather class instead", ["as planned", *WEATHER_CLASSES], format_func=lambda name: LABELS.get(name, name)
         )
         return WhatIf(
-            warmer_c=columns[0].slider("Warmer by, °C", -15.0, 15.0, 0.0, 0.5),
-            windier_kmh=columns[1].slider("Windier by, km/h", -20.0, 40.0, 0.0, 1.0),
-            more_humid_pct=columns[2].slider("More humid by, points", -50.0, 50.0, 0.0, 5.0),
+            warmer_c=columns[0].slider("Warmer by, °C", -15.0, 15.0, 0.0, 0.5, format="%+.1f"),
+            windier_kmh=columns[1].slider("Windier by, km/h", -20.0, 40.0, 0.0, 1.0, format="%+.0f"),
+            more_humid_pct=columns[2].slider("More humid by, points", -50.0, 50.0, 0.0, 5.0, format="%+.0f"),
             weather=None if weather == "as planned" else weather,
         )
 
