@@ -34,11 +34,24 @@ def test_the_card_states_numbers_origin_and_limits() -> None:
     assert "| all (240) | 30.0 | 15.0% | 45.0 | 0.300 | -2.0% |" in card
     assert "rain (20)" in card
     assert "| holiday" not in card
-    assert "2011-01-01 to 2012-05-01 (11,500 hours)" in card
+    assert "2011-01-01 to 2012-04-30 (11,500 hours)" in card
     assert "Over 8 backtested weeks: WAPE 16.0%" in card
     assert "`hour`, `temp`" in card
     assert "1f3a" in card
     assert "changed world" not in card
+
+
+def test_the_card_has_one_full_stop_after_a_reason() -> None:
+    texts = [model_card(replace(FACTS, reason=reason)) for reason in ("manual", "Decay confirmed.")]
+
+    assert ["because: manual.\n" in texts[0], "because: Decay confirmed.\n" in texts[1]] == [True, True]
+
+
+def test_the_card_tells_the_test_score_of_its_source_where_the_tests_are() -> None:
+    told = model_card(replace(FACTS, test_score={"data": 6.0, "model": 5.5}))
+
+    assert "data 6, model 5.5; the weakest counts, 5.5." in told
+    assert "tests are not at hand" in model_card(FACTS)
 
 
 def test_the_card_names_weak_slices_and_thin_ones() -> None:

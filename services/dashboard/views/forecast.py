@@ -29,6 +29,10 @@ from services.dashboard import world as data
 from services.dashboard.world import World
 
 PAST, TYPED, UPLOADED = "As it was", "Type it", "Upload CSV"
+HEADS = {
+    "temp_c": "temperature, °C", "feels_like_c": "feels like, °C", "humidity_pct": "humidity, %",
+    "windspeed_kmh": "wind, km/h",
+}
 LABELS = {"clear": "clear", "mist": "mist", "light_precip": "light rain or snow", "heavy_precip": "heavy rain or snow"}
 
 
@@ -39,8 +43,10 @@ def show() -> None:
     hours = {"24 h": 24, "48 h": MAX_HOURS}[
         st.segmented_control("Horizon", ["24 h", "48 h"], default="24 h", required=True, label_visibility="collapsed")
     ]
-    with frame.guard("The forecast", "The weather must be complete and the live API must run: `bikeshare serve`."):
-        plan = _weather(world, hours)
+    with frame.guard("The forecast", "The live API must run and be ready: `bikeshare serve`."):
+        plan: pd.DataFrame | None = None
+        with frame.guard("The forecast", "Correct or complete the weather, or choose another way to name it."):
+            plan = _weather(world, hours)
         if plan is None:
             return
         change = _what_if()
@@ -105,8 +111,10 @@ def _answer(answer: Mapping[str, Any], other: Mapping[str, Any] | None, plan: pd
     left, right = st.columns([1, 3])
     left.download_button("Download", table_csv(rows), "forecast.csv", "text/csv", icon=":material/download:")
     with right.expander("Weather behind it", icon=":material/partly_cloudy_day:"):
-        shown = plan.round(1).assign(hour=[row["timestamp"] for row in rows[: len(plan)]])
-        st.dataframe(shown[["hour", *[name for name in plan.columns]]], hide_index=True)
+        hours = [f"{pd.Timestamp(row['timestamp']):%a %d %b, %H:00}" for row in rows[: len(plan)]]
+        shown = plan.round(1).assign(weather=plan["weather"].map(LABELS)).rename(columns=HEADS)
+        shown.insert(0, "hour", hours)
+        st.dataframe(shown, hide_index=True)
 
 
 def _facts(answer: Mapping[str, Any], other: Mapping[str, Any] | None) -> list[tuple[str, str]]:
