@@ -77,7 +77,7 @@ def picture_of_the_messages(browser: Browser, target: Path) -> None:
     )
     page = context.new_page()
     page.set_content(inbox_page(messages))
-    page.add_style_tag(content="header{display:none}main{max-width:none;columns:2;column-gap:14px}"
+    page.add_style_tag(content="header{display:none}main{max-width:none!important;columns:2;column-gap:14px}"
                                ".thread{break-inside:avoid}")
     page.screenshot(path=target, full_page=True)
     context.close()
