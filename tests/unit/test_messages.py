@@ -38,7 +38,8 @@ RECOVERED = Alert(
 HELD = Alert(
     kind="held", key="held:3:unit", incident="data:2012-05-14",
     title="Live data are broken: unit; retraining is on hold",
-    reason="Data are broken (unit): temp_c looks like degrees Fahrenheit: 71.2 where 8 to 30 °C is normal for the month.",
+    reason="Data are broken (unit): temp_c looks like degrees Fahrenheit: 71.2 where 8 to 30 °C is normal for the "
+           "month.",
     action="Retraining is on hold; the champion keeps serving.", at=datetime(2012, 5, 14, 6),
     moved=(("unit", "temp_c looks like degrees Fahrenheit."),),
 )
