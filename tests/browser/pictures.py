@@ -60,7 +60,7 @@ def picture_of_the_loop(browser: Browser, app: App, target: Path) -> None:
     settled(page)
     expect(page.locator(".plot.wide polyline.line.frozen")).not_to_have_count(0)
     ends = page.locator("article.card").nth(1).evaluate("card => card.getBoundingClientRect().bottom")
-    page.set_viewport_size({"width": WIDTH, "height": int(ends) + 16})
+    page.set_viewport_size({"width": WIDTH, "height": int(ends) + 6})
     page.wait_for_timeout(500)
     page.screenshot(path=target)
     context.close()
