@@ -212,7 +212,7 @@ def _sum(samples: Samples, name: str) -> float | None:
 def _time(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.1f} ms"
-    return f"{seconds:.0f} s" if seconds < 7200 else _hours(seconds / 3600)
+    return f"{seconds:.0f} s" if seconds < 120 else _hours(seconds / 3600)
 
 
 def _hours(hours: float) -> str:

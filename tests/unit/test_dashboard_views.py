@@ -83,6 +83,15 @@ def test_the_end_of_a_window_is_its_first_hour_outside(end, text) -> None:
     assert trained_on({"window_start": "2011-01-01T00:00:00"}) == ""
 
 
+@pytest.mark.parametrize(("seconds", "text"), [
+    (0.012, "12.0 ms"), (45, "45 s"), (2273, "38 min"), (7300, "2 h"),
+])
+def test_an_age_is_told_in_the_unit_that_fits(seconds, text) -> None:
+    signs = judge_health(Vitals(snapshot_age_seconds=seconds), POLICY, 60)
+
+    assert next(sign.value for sign in signs if sign.name == "history snapshot") == text
+
+
 def test_what_ifs_do_not_make_a_service_look_degraded() -> None:
     """The golden rows of a roll-out are 190 what-ifs without a fresh level; they were never served."""
     def degraded(vitals: Vitals) -> tuple[str, str]:
