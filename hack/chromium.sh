@@ -11,4 +11,4 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 # A browser without fonts draws boxes; the screenshots are looked at.
-apt-get install -y -qq --no-install-recommends chromium fonts-noto-core >/dev/null
+apt-get install -y -qq --no-install-recommends chromium fonts-noto-core fonts-noto-color-emoji >/dev/null

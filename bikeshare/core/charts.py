@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeVar
 
+from bikeshare.core.chart_marks import Mark, mark_key, mark_svg
+
 T = TypeVar("T")
 
 Values = Sequence[float | None]
@@ -38,16 +40,6 @@ class Area:
     kind: str
     low: Values
     high: Values
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Something that happened at a position; stands above the plot and may lead somewhere on the page."""
-
-    position: int
-    kind: str
-    title: str
-    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,11 +92,12 @@ def figure_html(figure: Figure, empty: str = "Nothing to show yet.") -> str:
     )
 
 
-def legend(figure: Figure) -> str:
-    """Names beside their colours."""
+def legend(figure: Figure, names: Callable[[str], str] = str) -> str:
+    """Names beside their strokes, fills and marks; `names` says what people call the kind of a mark."""
     keys = [(line.kind, line.name) for line in figure.lines]
     keys += [(f"wide-key {area.kind}", area.name) for area in figure.areas]
-    return "".join(f'<span class="key {escape(kind)}">{escape(name)}</span>' for kind, name in keys if name)
+    strokes = "".join(f'<span class="key {escape(kind)}">{escape(name)}</span>' for kind, name in keys if name)
+    return strokes + "".join(mark_key(kind, names(kind)) for kind in dict.fromkeys(mark.kind for mark in figure.marks))
 
 
 def draw(figure: Figure, width: int, height: int) -> str:
@@ -143,16 +136,22 @@ class _Canvas:
     def _stretches(self) -> list[str]:
         parts = []
         depth = self.height - self.top - self.bottom
+        free = [0.0, 0.0]
         for number, part in enumerate(self.figure.stretches):
             x0, x1 = self.left + self.step * part.first, self.left + self.step * (part.last + 1)
             parts.append(
                 f'<rect class="band{" odd" if number % 2 else ""}" x="{x0:.1f}" y="{self.top}" '
                 f'width="{x1 - x0:.1f}" height="{depth:.1f}"><title>{escape(part.title)}</title></rect>'
             )
-            if not self.narrow:
-                # Neighbouring titles stand on two rows, so that the next one does not cover a short part's title.
-                row = 12 + 15 * (number % 2)
-                parts.append(f'<text class="chapter" x="{x0 + 2:.1f}" y="{row}">{escape(part.title)}</text>')
+            if self.narrow:
+                continue
+            # Two rows, the lower one first: a title stands where the one before it has ended, or is left to the hover.
+            long = 6.6 * len(part.title)
+            start = min(x0 + 2, self.width - long)
+            row = next((row for row in (1, 0) if free[row] <= start), None)
+            if row is not None:
+                free[row] = start + long + 8
+                parts.append(f'<text class="chapter" x="{start:.1f}" y="{12 + 15 * row}">{escape(part.title)}</text>')
         return parts
 
     def _grid(self) -> list[str]:
@@ -245,11 +244,7 @@ class _Canvas:
             beside = seen.get(mark.position, 0)
             seen[mark.position] = beside + 1
             x = self.x(mark.position) + 2.2 * radius * beside
-            circle = (
-                f'<circle class="mark {escape(mark.kind)}" cx="{x:.1f}" cy="{self.top - 10}" r="{radius}">'
-                f"<title>{escape(mark.title)}</title></circle>"
-            )
-            parts.append(f'<a href="#{escape(mark.target, quote=True)}">{circle}</a>' if mark.target else circle)
+            parts.append(mark_svg(mark, x, self.top - 10, radius))
         return parts
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 _PREFIX = "gate_"
 _SLICE = "slice_"
@@ -53,6 +54,26 @@ def slice_errors(tags: Mapping[str, str]) -> list[SliceError]:
                 name, float(match["ours"]), float(match["other"]), match["against"], int(match["rows"]), line.verdict
             ))
     return sorted(found, key=lambda item: item.ours / item.other if item.other else 0.0, reverse=True)
+
+
+OCCASIONS = {"manual": "A person asked for it.", "schedule": "The schedule asked for it."}
+"""Reason of a run -> sentence; every other reason is a sentence of the monitor's."""
+
+
+def occasion(tags: Mapping[str, str]) -> str:
+    """Why the version was trained, as a sentence; empty when nobody wrote it down."""
+    reason = tags.get("reason", "")
+    return OCCASIONS.get(reason, reason)
+
+
+def trained_on(tags: Mapping[str, str]) -> str:
+    """First and last day of the training window, e.g. `1 Jan 2011 to 2 Feb 2012`; empty when not known."""
+    try:
+        first, after = (datetime.fromisoformat(tags[f"window_{end}"]) for end in ("start", "end"))
+    except (KeyError, ValueError):
+        return ""
+    last = after - timedelta(hours=1)
+    return f"{first.day} {first:%b %Y} to {last.day} {last:%b %Y}"
 
 
 def standing(tags: Mapping[str, str], aliases: tuple[str, ...]) -> tuple[str, str]:

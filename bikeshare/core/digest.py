@@ -1,5 +1,6 @@
 """Turn what a look found, and what became of the runs, into memory. The policy then judges that memory."""
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -172,5 +173,6 @@ def _before_after(recovery: Recovery, evidence: Evidence) -> tuple[tuple[str, st
     if recovery.wape_before is not None and evidence.wape is not None:
         rows.append(("WAPE, 7 days", f"{recovery.wape_before:.1%}", f"{evidence.wape:.1%}"))
     if recovery.log_bias_before is not None and evidence.log_bias is not None:
-        rows.append(("log-bias, 7 days", f"{recovery.log_bias_before:+.3f}", f"{evidence.log_bias:+.3f}"))
+        before, after = (math.expm1(value) for value in (recovery.log_bias_before, evidence.log_bias))
+        rows.append(("bias, 7 days", f"{before:+.1%}", f"{after:+.1%}"))
     return tuple(rows)

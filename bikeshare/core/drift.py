@@ -196,8 +196,8 @@ def judge_step(days: Sequence[DayScore], last: date, limits: Limits | None, poli
     step = current.log_bias - baseline
     return Finding(
         "step", abs(step), policy.step_limit, abs(step) > policy.step_limit,
-        f"In 48 h the forecast moved {np.expm1(step):+.0%} away from its usual ratio to demand (limit "
-        f"{policy.step_limit:.2f} in logs, seen {step:+.2f}).",
+        f"In 48 h the forecast moved {np.expm1(step):+.0%} away from its usual ratio to demand (limits "
+        f"{np.expm1(policy.step_limit):+.0%} and {np.expm1(-policy.step_limit):+.0%}).",
     )
 
 

@@ -55,6 +55,7 @@ class Vitals:
     p99: float | None = None
     predicted_hours: float | None = None
     degraded_hours: float | None = None
+    what_if_hours: float | None = None
     queue_rows: float | None = None
     spooled_bytes: float | None = None
     dropped_rows: float | None = None
@@ -117,6 +118,7 @@ def read_vitals(
         p50=quantile(buckets, 0.5), p95=quantile(buckets, 0.95), p99=quantile(buckets, 0.99),
         predicted_hours=_sum(samples, "bikeshare_predictions_total"),
         degraded_hours=_sum(samples, "bikeshare_degraded_predictions_total"),
+        what_if_hours=_sum(samples, "bikeshare_what_if_predictions_total"),
         queue_rows=_sum(samples, "bikeshare_prediction_log_queue_rows"),
         spooled_bytes=_sum(samples, "bikeshare_prediction_log_spooled_bytes"),
         dropped_rows=_sum(samples, "bikeshare_prediction_log_dropped_total"),
@@ -129,7 +131,7 @@ def read_vitals(
 def judge_health(v: Vitals, policy: HealthPolicy, refresh_seconds: float) -> list[Sign]:
     """Every sign with its status; what is over its limit says what to do."""
     error_share = None if not v.requests else (v.errors or 0.0) / v.requests
-    degraded = None if not v.predicted_hours else (v.degraded_hours or 0.0) / v.predicted_hours
+    degraded = _degraded_share(v)
     return [
         _answering(v),
         _sign("Service", "latency p50", v.p50, _time, None),
@@ -168,6 +170,17 @@ def overall(signs: Sequence[Sign]) -> Status:
     return next((status for status in order if any(sign.status == status for sign in signs)), "unknown")
 
 
+def _degraded_share(v: Vitals) -> float | None:
+    """Least share of the served hours that were degraded; None before the first one.
+
+    A what-if counts among predicted and degraded hours, and the golden rows of a roll-out, asked as what-ifs, are of
+    weeks whose level is long gone. So as many degraded hours as there were what-ifs say nothing about what was served.
+    """
+    tried = v.what_if_hours or 0.0
+    served = (v.predicted_hours or 0.0) - tried
+    return None if served <= 0 else max(0.0, (v.degraded_hours or 0.0) - tried) / served
+
+
 def _answering(v: Vitals) -> Sign:
     if v.ready is None:
         return Sign("Service", "live API", "–", "unknown")
@@ -199,7 +212,7 @@ def _sum(samples: Samples, name: str) -> float | None:
 def _time(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.1f} ms"
-    return f"{seconds:.0f} s" if seconds < 7200 else _hours(seconds / 3600)
+    return f"{seconds:.0f} s" if seconds < 120 else _hours(seconds / 3600)
 
 
 def _hours(hours: float) -> str:

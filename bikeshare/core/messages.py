@@ -36,7 +36,8 @@ def blocks(alert: Alert, environment: str = "") -> list[dict[str, Any]]:
     if alert.moved:
         lines = [f"• *{_escape(name)}*: {_escape(sentence)}" for name, sentence in alert.moved[:3]]
         found.append(_section("*What moved*\n" + "\n".join(lines)))
-    found.append(_section(f"*Why*\n{_escape(alert.reason)}"))
+    if alert.reason != alert.title:
+        found.append(_section(f"*Why*\n{_escape(alert.reason)}"))
     if SURE in alert.tags:
         found.append(_section(f"*How sure*\n{_escape(alert.tags[SURE])}"))
     found.append(_section(f"*What the system did*\n{_escape(alert.action)}"))
@@ -61,7 +62,8 @@ def blocks(alert: Alert, environment: str = "") -> list[dict[str, Any]]:
 
 def plain_text(alert: Alert) -> str:
     """The notification line and the console form."""
-    lines = [alert.title, f"  why: {alert.reason}", f"  did: {alert.action}"]
+    why = [f"  why: {alert.reason}"] if alert.reason != alert.title else []
+    lines = [alert.title, *why, f"  did: {alert.action}"]
     lines += [f"  moved: {name}: {sentence}" for name, sentence in alert.moved]
     lines += [f"  {name}: {before} -> {after}" for name, before, after in alert.before_after]
     lines += [f"  {label}: {target}" for label, target in alert.links]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -37,6 +37,7 @@ class CardFacts:
         backtest: The weekly series.
         importance: Columns feature, importance, forest.
         inside: Promised share of an interval -> share of the judged hours that were inside.
+        test_score: Section of the ML Test Score -> points of the source; empty where its tests are not at hand.
     """
 
     reason: str
@@ -55,6 +56,7 @@ class CardFacts:
     backtest: Mapping[str, Any]
     importance: pd.DataFrame
     inside: Mapping[float, float] = field(default_factory=dict)
+    test_score: Mapping[str, float] = field(default_factory=dict)
 
 
 def model_card(facts: CardFacts) -> str:
@@ -67,8 +69,8 @@ def model_card(facts: CardFacts) -> str:
     lines = [
         "# Model card",
         "",
-        f"Hourly bike demand, {start:%Y-%m-%d} to {end:%Y-%m-%d} ({facts.rows:,} hours). Made by run "
-        f"`{facts.run_key}` because: {facts.reason}.{adapted}",
+        f"Hourly bike demand, {start:%Y-%m-%d} to {end - timedelta(hours=1):%Y-%m-%d} ({facts.rows:,} hours). Made by "
+        f"run `{facts.run_key}` because: {facts.reason.rstrip('.')}.{adapted}",
         "",
         "## Use",
         "",
@@ -81,7 +83,7 @@ def model_card(facts: CardFacts) -> str:
         f"{facts.test_reason[:1].upper()}{facts.test_reason[1:]}. {saved:.0%} below the naive rule's MAE.",
         "",
         "| rows | MAE | WAPE | RMSE | RMSLE | bias |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
         _row(f"all ({facts.overall.rows})", facts.overall),
         _row("naive rule, same rows", facts.naive),
         *(_row(f"{name.replace('_', ' ')} ({scores.rows})", scores) for name, scores in facts.slices.items()
@@ -110,6 +112,10 @@ def model_card(facts: CardFacts) -> str:
         "",
         "Never inputs: " + ", ".join(f"`{name}`" for name in NEVER_FEATURES) + " of the predicted hour or of the 24 h "
         "before it.",
+        "",
+        "## Tested",
+        "",
+        _test_score(facts.test_score),
         "",
         "## From",
         "",
@@ -150,6 +156,14 @@ def _limits(backtest: Mapping[str, Any]) -> str:
         return "No backtest, so no limits: the monitor judges data quality and age only."
     return ("At the default policy the monitor calls it decayed when the 7-day WAPE of what was served is over "
             f"{limits.wape:.1%}, or the bias is {limits.bias:.0%} away from the backtest's, on 2 of 3 daily checks.")
+
+
+def _test_score(sections: Mapping[str, float]) -> str:
+    if not sections:
+        return "Where this was made the tests are not at hand; `bikeshare score` in a checkout judges its source."
+    points = ", ".join(f"{section} {value:g}" for section, value in sections.items())
+    return (f"ML Test Score of the source, points of 7: {points}; the weakest counts, {min(sections.values()):g}. "
+            "`bikeshare score` names the test behind each point.")
 
 
 def _names(features: Sequence[Feature]) -> str:

@@ -126,7 +126,7 @@ def plan_evaluation(
     hours = min(days * 24, max(24, int((data_end - data_start) / timedelta(hours=1) / 4)))
     fallback = data_end - timedelta(hours=hours)
     if champion_end is None:
-        return EvaluationPlan(fallback, data_end, False, f"first version: the newest {hours} hours judge")
+        return EvaluationPlan(fallback, data_end, False, f"first version: judged on the newest {hours} hours")
     starts = [start for start in (adapt_since, champion_end) if start is not None and start >= champion_end]
     for start in starts:
         fresh_hours = int((data_end - start) / timedelta(hours=1))
@@ -136,7 +136,7 @@ def plan_evaluation(
             test_start = data_end - timedelta(hours=judged)
             return EvaluationPlan(
                 test_start, data_end, True,
-                f"the newest {judged} of {fresh_hours} hours that the champion never saw judge",
+                f"judged on the newest {judged} of {fresh_hours} hours that the champion never saw",
             )
     fresh_hours = max(0, int((data_end - champion_end) / timedelta(hours=1)))
     return EvaluationPlan(
@@ -243,7 +243,8 @@ def decide_promotion(
         checks.append(Check(
             "bootstrap", True, paired.difference, 0.0,
             f"MAE difference to the champion {paired.difference:+.2f} ({paired.low:+.2f} to {paired.high:+.2f}) "
-            f"bikes/h, {paired.blocks} blocks of {paired.block_days} days", informative=True,
+            f"bikes/h, {paired.blocks} blocks of {paired.block_days} day{'' if paired.block_days == 1 else 's'}",
+            informative=True,
         ))
     failed = [check for check in checks if not check.passed]
     rows = f"{ours.rows} rows; {plan_reason}" if plan_reason else f"{ours.rows} rows"

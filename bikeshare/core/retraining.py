@@ -221,7 +221,7 @@ def _watch(s: Situation) -> Decision | None:
     if s.memory.step_at is not None:
         until = s.memory.step_at + timedelta(days=s.policy.step_hold_days)
         return _quiet(s, State.WATCH, f"A step was seen on {s.memory.step_at:%Y-%m-%d}; watching until "
-                      f"{until:%Y-%m-%d}. {_summary(s.evidence)}")
+                      f"{until:%Y-%m-%d}. {_sentence(s.evidence)}")
     if not over:
         return None
     return _quiet(s, State.WATCH, f"Over the limit on {len(over)} of the last {s.policy.of_last} daily checks "
@@ -234,7 +234,7 @@ def _cooldown(s: Situation) -> Decision | None:
         return None
     run = s.runs[0]
     return _quiet(s, State.COOLDOWN, f"Run {run.run_key} ended as {run.state}; resting until {until:%Y-%m-%d %H:%M}. "
-                  f"{_summary(s.evidence)}")
+                  f"{_sentence(s.evidence)}")
 
 
 def _healthy(s: Situation) -> Decision | None:
@@ -312,6 +312,12 @@ def _moved(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     found = [*evidence.decay, *((evidence.step,) if evidence.step else ())]
     found.sort(key=lambda finding: finding.value / finding.limit if finding.limit else 0.0, reverse=True)
     return tuple((finding.name, finding.sentence) for finding in found[:3])
+
+
+def _sentence(evidence: Evidence) -> str:
+    """The summary where it starts a sentence of its own."""
+    text = _summary(evidence)
+    return text[:1].upper() + text[1:]
 
 
 def _summary(evidence: Evidence) -> str:

@@ -84,7 +84,7 @@ def _fahrenheit(frame: pd.DataFrame, limits: ValidationLimits, policy: Validatio
         fits = (celsius >= allowed.low) & (celsius <= allowed.high)
         if outside.sum() >= policy.unit_hours and fits[outside].mean() >= 0.9:
             found.append(Failure(
-                "unit", name, f"{name} looks like degrees Fahrenheit: {values[outside][0]:g} where {allowed.low:.0f} "
+                "unit", name, f"{name} looks like degrees Fahrenheit: {values[outside][0]:.1f} where {allowed.low:.0f} "
                 f"to {allowed.high:.0f} °C is normal for the month ({int(outside.sum())} hours outside); as °F it "
                 f"would be {celsius[outside][0]:.1f} °C; convert it and land the day again.",
                 int(outside.sum()), f"{values[outside][0]:g}", f"{allowed.low:.1f}..{allowed.high:.1f}",

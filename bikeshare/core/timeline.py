@@ -9,7 +9,8 @@ from datetime import date, datetime
 from html import escape
 from importlib import resources
 
-from bikeshare.core.charts import Figure, Line, Mark, Stretch, figure_html, legend, share
+from bikeshare.core.chart_marks import Mark
+from bikeshare.core.charts import Figure, Line, Stretch, figure_html, legend, share
 
 ACTION_LABEL = {"none": "quiet", "rollout": "roll-out"}
 """Kinds whose name for people is another one."""
@@ -124,8 +125,8 @@ def loop_chart(days: Sequence[Day], cards: Sequence[Card]) -> str:
     """Daily error with chapters and decisions, and what the colours mean."""
     figure = loop_figure(days, cards)
     caption = (
-        f'<div class="caption">{legend(figure)} WAPE per day, lower is better. Dots above are decisions; gaps are days '
-        "without traffic or truth.</div>"
+        f'<div class="caption">{legend(figure, kind_label)} WAPE per day, lower is better; gaps are days without '
+        "traffic or truth.</div>"
     )
     return figure_html(figure, "No day was played yet.") + (caption if days else "")
 
@@ -180,13 +181,7 @@ def condense(cards: Sequence[Card]) -> list[Card]:
 
 def card_html(card: Card) -> str:
     """One card as an article."""
-    rows = "".join(
-        f'<tr class="{"fired" if item.fired else ""}"><td>{escape(item.name)}</td>'
-        f'<td class="number">{escape(item.value)}</td><td class="number">{escape(item.limit)}</td></tr>'
-        for item in card.evidence
-    )
-    head = '<tr><th>evidence</th><th class="number">seen</th><th class="number">limit</th></tr>'
-    table = f'<table class="grid-table">{head}{rows}</table>' if rows else ""
+    table = _evidence_table(card.evidence)
     links = " ".join(f'<a href="{escape(url, quote=True)}">{escape(label)}</a>' for label, url in card.links)
     state = f'<span class="state">{escape(card.state.replace("_", " "))}</span>' if card.state else ""
     return (
@@ -195,6 +190,20 @@ def card_html(card: Card) -> str:
         f'<span class="pill">{escape(kind_label(card.kind))}</span>{state}</h2>'
         f'<h3>{escape(card.title)}</h3><p>{escape(card.reason)}</p>{table}<p class="links">{links}</p></article>'
     )
+
+
+def _evidence_table(evidence: Sequence[Evidence]) -> str:
+    if not evidence:
+        return ""
+    limited = any(item.limit for item in evidence)
+
+    def row(fired: bool, tag: str, name: str, value: str, limit: str) -> str:
+        cells = [f"<{tag}>{escape(name)}</{tag}>", f'<{tag} class="number">{escape(value)}</{tag}>']
+        cells += [f'<{tag} class="number">{escape(limit)}</{tag}>'] if limited else []
+        return f'<tr class="{"fired" if fired else ""}">{"".join(cells)}</tr>'
+
+    rows = "".join(row(item.fired, "td", item.name, item.value, item.limit) for item in evidence)
+    return f'<table class="grid-table">{row(False, "th", "evidence", "seen", "limit")}{rows}</table>'
 
 
 def when(card: Card) -> str:

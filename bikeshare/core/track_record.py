@@ -129,7 +129,7 @@ def hours_figure(hours: pd.DataFrame) -> Figure:
             Line("actual", "truth", optional(on_grid["demand"])),
             Line("predicted", "ours", optional(on_grid["served"])),
         ],
-        areas=[Area("80 %", "ours", optional(on_grid["lower_80"]), optional(on_grid["upper_80"]))],
+        areas=[Area("80% interval", "ours", optional(on_grid["lower_80"]), optional(on_grid["upper_80"]))],
         height=300,
     )
 
@@ -137,6 +137,8 @@ def hours_figure(hours: pd.DataFrame) -> Figure:
 def forecast_figure(predictions: Sequence[Mapping[str, Any]], what_if: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """The answer of the live API with both intervals; beside it, dashed, what would change."""
     stamps = [pd.Timestamp(row["timestamp"]) for row in predictions]
+    # Not more ticks than a wide drawing shows: thinned out, the midnights with their dates would be lost.
+    every = 3 if len(stamps) <= 24 else 6
 
     def column(rows: Sequence[Mapping[str, Any]], name: str) -> list[float | None]:
         return [float(row[name]) for row in rows]
@@ -148,12 +150,12 @@ def forecast_figure(predictions: Sequence[Mapping[str, Any]], what_if: Sequence[
         label="Expected bikes per hour",
         positions=[f"{stamp:%a %d %b, %H:00}" for stamp in stamps],
         ticks=[(position, f"{stamp:%H:00}" if stamp.hour else f"{stamp:%a} {stamp.day}")
-               for position, stamp in enumerate(stamps) if stamp.hour % 3 == 0],
+               for position, stamp in enumerate(stamps) if stamp.hour % every == 0],
         form=whole,
         lines=lines,
         areas=[
-            Area("95 %", "ours outer", column(predictions, "lower_95"), column(predictions, "upper_95")),
-            Area("80 %", "ours", column(predictions, "lower_80"), column(predictions, "upper_80")),
+            Area("95% interval", "ours outer", column(predictions, "lower_95"), column(predictions, "upper_95")),
+            Area("80% interval", "ours", column(predictions, "lower_80"), column(predictions, "upper_80")),
         ],
         height=340,
     )

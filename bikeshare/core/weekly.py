@@ -95,7 +95,7 @@ def weekly_page(week: Week) -> str:
         inside = coverage(rows["demand"], rows["lower_80"], rows["upper_80"])
         facts = [
             ("WAPE served", f"{now.wape:.1%}"), ("MAE, bikes/h", f"{now.mae:.1f}"), ("bias", f"{now.bias:+.1%}"),
-            ("WAPE naive rule", f"{naive.wape:.1%}"), ("inside the 80 % interval", f"{inside:.0%}"),
+            ("WAPE naive rule", f"{naive.wape:.1%}"), ("inside the 80% interval", f"{inside:.0%}"),
             ("hours with truth", f"{now.rows} of 168"), *facts,
         ]
     hourly = hours_figure(rows)

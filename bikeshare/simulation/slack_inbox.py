@@ -3,30 +3,18 @@
 Used by the demo (a page shows what people would have read) and by tests (it can fail on demand).
 """
 
-import html
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs
 
 from bikeshare.core.messages import problems
+from bikeshare.simulation.inbox_page import Message, inbox_page
 
 TOKEN_PREFIX = "xoxb-"
-
-
-@dataclass(frozen=True)
-class Message:
-    """One received message; `thread` is empty for one that opens a thread."""
-
-    ts: str
-    channel: str
-    thread: str
-    text: str
-    blocks: list[dict[str, Any]] = field(default_factory=list)
 
 
 class SlackInbox:
@@ -126,18 +114,9 @@ class SlackInbox:
         return message
 
     def page(self) -> bytes:
-        """The inbox as a page, newest last."""
+        """The inbox as a page."""
         with self._lock:
-            items = "".join(
-                f"<article style='margin:12px 0;padding:12px;border-left:4px solid #4a154b;"
-                f"margin-left:{24 if message.thread else 0}px'><pre style='white-space:pre-wrap;font-family:inherit'>"
-                f"{html.escape(message.text)}</pre></article>"
-                for message in self.messages
-            )
-        return (
-            "<!doctype html><meta charset='utf-8'><title>Mock Slack inbox</title><body style='font-family:sans-serif;"
-            f"max-width:760px;margin:24px auto'><h1>Mock Slack inbox</h1>{items or '<p>No messages yet.</p>'}"
-        ).encode()
+            return inbox_page(self.messages).encode()
 
 
 def _handler(inbox: SlackInbox) -> type[BaseHTTPRequestHandler]:

@@ -116,7 +116,7 @@ class Story:
                 now,
                 kind,
                 f"Run {done.run_key} {done.status}",
-                f"requested because: {reason}; champion is version {champion}, live is version {serving}",
+                f"Requested because: {reason.rstrip('.')}. Champion is version {champion}, live is version {serving}",
                 links=(("run log", done.url),),
             )
         )

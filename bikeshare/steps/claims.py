@@ -4,6 +4,9 @@ import ast
 from collections.abc import Collection
 from pathlib import Path
 
+from bikeshare.core.score import judge
+from bikeshare.core.score_items import ITEMS
+
 
 def find_evidence(root: Path, wanted: Collection[str]) -> frozenset[str]:
     """The names in `wanted` that exist.
@@ -22,6 +25,14 @@ def find_evidence(root: Path, wanted: Collection[str]) -> frozenset[str]:
         if file in present and (not function or function in tested.get(file, ())):
             found.add(name)
     return frozenset(found)
+
+
+def points_of(root: Path) -> dict[str, float]:
+    """Section of the ML Test Score -> points; empty when the folder has no tests, as in an image."""
+    if not (root / "tests").is_dir():
+        return {}
+    wanted = {name for item in ITEMS for name in item.evidence}
+    return judge(ITEMS, find_evidence(root, wanted)).sections
 
 
 def _tests(path: Path) -> set[str]:

@@ -28,10 +28,14 @@ from bikeshare.core.promotion import EvaluationPlan, GatePolicy, plan_evaluation
 from bikeshare.core.training import TrainedModel, TrainingConfig, train
 from bikeshare.errors import NotFound
 from bikeshare.ports import ModelRegistry
+from bikeshare.steps.claims import points_of
 from bikeshare.steps.doorstep import Progress, moment, quiet
 
 FORECAST, PLAN, CHAMPION = "forecast.parquet", "plan.json", "champion"
 """Files of a trial: what the gate needs beside the challenger."""
+
+SOURCE = Path(__file__).resolve().parents[2]
+"""What holds this package; in a checkout its tests, too."""
 
 
 class SaveArtifact(Protocol):
@@ -152,7 +156,7 @@ def train_challenger(
     card = model_card(CardFacts(
         request.reason, request.run_key, trained.window, trained.rows, digest, request.git_revision, __version__,
         request.config.trees, request.config.adapt_since, plan.reason, scores, slices,
-        score(judged["demand"], naive), backtest, trained.importance, _coverage(judged),
+        score(judged["demand"], naive), backtest, trained.importance, _coverage(judged), points_of(SOURCE),
     ))
     progress("exporting the artifact and proving parity")
     saved = save(

@@ -34,7 +34,8 @@ MODEL = Dashboard(
             Panel("MAE and the naive rule", (
                 Query("max(bikeshare_model_mae)", "served, 7 days"),
                 Query("max(bikeshare_naive_mae)", "same hour last week"),
-            ), "Bikes per hour.", width=12, limits=("same hour last week",), alerts=("WorseThanNaive",)),
+            ), "Bikes per hour.", unit="suffix: bikes/h", width=12, limits=("same hour last week",),
+                alerts=("WorseThanNaive",)),
             Panel("Bias", (
                 Query("max(bikeshare_model_bias_log)", "log(predicted / actual), 7 days"),
                 Query("max(bikeshare_model_bias_limit)", "limit"), Query("-max(bikeshare_model_bias_limit)", "-limit"),

@@ -102,7 +102,7 @@ SERVICE = Dashboard(
                   alerts=("NoModelServed", "CanaryRolledBack")),
             Panel("CPU", (Query(
                 f"rate(process_cpu_seconds_total[$__rate_interval]) {_OURS}", "{{instance}}"),),
-                "Cores per predictor."),
+                "Cores per predictor.", unit="suffix: cores"),
             Panel("Memory", (Query(f"process_resident_memory_bytes {_OURS}", "{{instance}}"),),
                   "Resident memory per predictor.", unit="bytes"),
         )),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from tests.browser.play import clock, played
 
@@ -35,6 +35,7 @@ class App:
     url: str
     home: Path
     process: "subprocess.Popen[bytes]"
+    api: str = ""
 
 
 def free_port() -> int:
@@ -113,6 +114,7 @@ def app(play: Path, root: Path) -> Iterator[App]:
         running(root, play, ["serve"], f"http://127.0.0.1:{port}/readyz", environment(root, play, **ports)),
         dashboard(root, play, api_key=KEY, **ports) as started,
     ):
+        started.api = ports["predictor_url"]
         yield started
 
 
@@ -124,16 +126,22 @@ def empty_app(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[
         yield started
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The system's Chromium. While it is driven an event loop runs in this thread: only for the tests of one file."""
+@contextmanager
+def started_browser(driver: Playwright) -> Iterator[Browser]:
+    """The system's Chromium."""
     path = shutil.which("chromium")
     assert path, "no chromium on the PATH: run hack/chromium.sh as root"
-    with sync_playwright() as driver:
-        # Containers give a small /dev/shm and no user namespaces; the pages are our own.
-        started = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+    # Containers give a small /dev/shm and no user namespaces; the pages are our own.
+    started = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """While a browser is driven an event loop runs in this thread: only for the tests of one file."""
+    with sync_playwright() as driver, started_browser(driver) as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
@@ -166,7 +174,8 @@ def visit(browser: Browser, root: Path, request: pytest.FixtureRequest) -> Itera
 
 
 def _inside(url: str, where: App) -> bool:
-    return url.startswith((where.url, where.url.replace("http", "ws", 1), "data:", "blob:", "about:"))
+    known = [where.url, where.url.replace("http", "ws", 1), *([where.api] if where.api else [])]
+    return url.startswith((*known, "data:", "blob:", "about:"))
 
 
 def settled(page: Page) -> None:

@@ -67,7 +67,7 @@ def test_loop_tells_the_story(app: App, visit: Open) -> None:
     assert {"none", "hold", "retrain", "rollout"} <= kinds
     assert page.locator(".plot.wide polyline.line.ours").count() >= 1
     assert page.locator(".plot.wide polyline.line.frozen").count() >= 1
-    assert page.locator(".plot.wide circle.mark.retrain").count() == 1
+    assert page.locator(".plot.wide .mark.retrain").count() == 1
     served, frozen = (float(fact(page, name).rstrip("%")) for name in ("WAPE served", "WAPE first model, frozen"))
     assert 0 < served < frozen
 

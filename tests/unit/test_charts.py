@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from bikeshare.core.chart_marks import SHAPES, Mark, mark_svg
 from bikeshare.core.charts import (
     MOST_HOVERS,
     NARROW,
@@ -11,7 +12,6 @@ from bikeshare.core.charts import (
     Area,
     Figure,
     Line,
-    Mark,
     Stretch,
     draw,
     figure_html,
@@ -68,11 +68,50 @@ def test_an_area_lies_between_its_bounds() -> None:
 def test_two_marks_of_one_day_stand_side_by_side_and_lead_to_their_cards() -> None:
     marks = [Mark(1, "retrain", "asked", "c1"), Mark(1, "rollout", "came <b>", "c2"), Mark(0, "hold", "held")]
     svg = draw(figure([0.1, 0.2], marks=marks), WIDE, 300)
-    places = [float(x) for x in re.findall(r'class="mark \w+" cx="([\d.]+)"', svg)]
+    corners = [re.findall(r"([\d.]+),", found) for found in re.findall(r'class="mark \w+" points="([^"]+)"', svg)]
+    places = [sum(map(float, found)) / len(found) for found in corners]
 
-    assert len(set(places)) == 3
+    assert len(places) == len(set(places)) == 3
     assert svg.count('<a href="#c') == 2
     assert "came &lt;b&gt;" in svg
+
+
+def test_every_kind_of_mark_has_a_shape_of_its_own() -> None:
+    """Two colours may look alike to a reader, two shapes may not."""
+    drawn = {kind: mark_svg(Mark(0, kind, "t"), 0, 0, 6).replace(kind, "") for kind in (*SHAPES, "message")}
+
+    assert len(set(drawn.values())) == len(drawn) == 6
+
+
+def test_the_legend_names_each_kind_of_mark_once() -> None:
+    marks = [Mark(0, "hold", "a"), Mark(1, "hold", "b"), Mark(1, "rollout", "c")]
+    keys = legend(figure([0.1, 0.2], marks=marks), {"hold": "hold", "rollout": "roll-out"}.__getitem__)
+
+    assert re.findall(r"</svg>([^<]+)<", keys) == ["hold", "roll-out"]
+
+
+def chapters(stretches: list[Stretch], days: int = 10) -> dict[str, tuple[float, float]]:
+    svg = draw(figure([0.1] * days, stretches=stretches), WIDE, 300)
+    found = re.findall(r'class="chapter" x="([\d.]+)" y="(\d+)">([^<]+)<', svg)
+    return {title: (float(x), float(y)) for x, y, title in found}
+
+
+def test_titles_of_short_neighbours_stand_on_two_rows_and_a_third_one_is_left_to_the_hover() -> None:
+    short = [Stretch(f"a title of some length {number}", number, number) for number in range(3)]
+    apart = [Stretch(f"a title of some length {number}", 20 * number, 20 * number + 19) for number in range(3)]
+
+    assert [y for _, y in chapters(short, 60).values()] == [27, 12]
+    assert [y for _, y in chapters(apart, 60).values()] == [27, 27, 27]
+
+
+def test_the_title_of_a_stretch_at_the_end_stays_inside() -> None:
+    title = "a title that is long"
+    ((x, _),) = chapters([Stretch(title, 9, 9)], 10).values()
+    ((free, _),) = chapters([Stretch("short", 5, 9)], 10).values()
+
+    assert x + 6 * len(title) < WIDE
+    assert x < WIDE - (WIDE - 58) / 10, "moved to the left of its own start"
+    assert free > (WIDE - 58) / 2, "where there is room it stands at its start"
 
 
 def test_titles_of_stretches_are_left_out_where_there_is_no_room() -> None:

@@ -1,7 +1,10 @@
 """The command line starts light, names its topics, and turns our errors into exit codes."""
 
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +50,26 @@ def test_every_topic_prints_its_help_without_heavy_imports(topic: str) -> None:
     assert seen.returncode == 0, seen.stderr
     assert "Usage" in seen.stdout
     assert seen.stdout.strip().endswith("HEAVY []")
+
+
+PORTS = ("predictor_port", "supervisor_port", "dashboard_port")
+
+
+@pytest.mark.parametrize("taken", PORTS)
+def test_the_demo_refuses_a_taken_port_before_it_empties_its_home(
+    taken: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "kept.txt").write_text("of an earlier play")
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as others:
+        for name in PORTS:
+            free = listening if name == taken else others.enter_context(socket.create_server(("127.0.0.1", 0)))
+            monkeypatch.setenv(f"BIKESHARE_{name.upper()}", str(free.getsockname()[1]))
+        others.close()
+        seen = run("demo", "--keep", "--home", str(tmp_path))
+
+    assert seen.returncode == 2
+    assert f"BIKESHARE_{taken.upper()}=" in seen.stderr
+    assert (tmp_path / "kept.txt").exists()
 
 
 def test_unknown_command_exits_2_and_names_it() -> None:

@@ -38,6 +38,52 @@ def test_both_modes_define_the_same_colours() -> None:
     assert set(colours(dark=True)) == set(colours(dark=False))
 
 
+def luminance(colour: str) -> float:
+    """WCAG 2: relative luminance of #rgb or #rrggbb."""
+    digits = colour.lstrip("#")
+    digits = "".join(digit * 2 for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def tinted(colour: str, ground: str, share: float) -> str:
+    """`color-mix(in srgb, colour share, ground)`, as the pill of the style sheet."""
+    full = ["".join(digit * 2 for digit in text[1:]) if len(text) == 4 else text[1:] for text in (colour, ground)]
+    pairs = [(int(full[0][place : place + 2], 16), int(full[1][place : place + 2], 16)) for place in (0, 2, 4)]
+    return "#" + "".join(f"{round(share * one + (1 - share) * other):02x}" for one, other in pairs)
+
+
+def test_contrast_is_that_of_the_standard() -> None:
+    assert contrast("#fff", "#000000") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+GROUNDS = ("bg", "card", "line", "band", "shadow")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_colour_of_text_can_be_read(dark) -> None:
+    """WCAG AA, 4.5 : 1, on the page, on a card, and as a pill on its own tint."""
+    sheet = colours(dark)
+    share = int(re.findall(r"color-mix\(in srgb,var\(--kind,var\(--none\)\) (\d+)%", asset("look.css"))[0]) / 100
+    weak = {
+        (name, ground): round(ratio, 2) for name, colour in sheet.items() if name not in GROUNDS
+        for ground, behind in (
+            ("page", sheet["bg"]), ("card", sheet["card"]), ("pill", tinted(colour, sheet["card"], share)),
+        )
+        if (ratio := contrast(colour, behind)) < 4.5
+    }
+
+    assert len(sheet) > len(GROUNDS)
+    assert weak == {}
+
+
 def test_every_option_is_one_of_streamlits() -> None:
     from streamlit import config
 

@@ -7,7 +7,7 @@ import pytest
 from bikeshare.adapters.scrape import read_exposition
 from bikeshare.adapters.telemetry import METRICS
 from bikeshare.core.advice import ADVICE, NOT_STARTED, advise
-from bikeshare.core.checklist import checklist, slice_errors, standing
+from bikeshare.core.checklist import checklist, occasion, slice_errors, standing, trained_on
 from bikeshare.core.drift_view import columns_now, finding_figure, raw_figure, report_name
 from bikeshare.core.health import HealthPolicy, Vitals, judge_health, overall, quantile, read_vitals
 from bikeshare.core.monitor_memory import State
@@ -65,6 +65,42 @@ def test_the_checklist_is_what_the_gate_wrote(tmp_path) -> None:
 )
 def test_standing(tags, aliases, word) -> None:
     assert standing(tags, aliases)[0] == word
+
+
+@pytest.mark.parametrize(("reason", "text"), [
+    ("manual", "A person asked for it."), ("schedule", "The schedule asked for it."), ("Decay confirmed.",) * 2,
+])
+def test_why_a_version_was_trained_is_a_sentence(reason, text) -> None:
+    assert occasion({"reason": reason}) == text
+    assert occasion({}) == ""
+
+
+@pytest.mark.parametrize(("end", "text"), [
+    ("2012-02-03T00:00:00", "1 Jan 2011 to 2 Feb 2012"), ("2012-02-03T01:00:00", "1 Jan 2011 to 3 Feb 2012"),
+])
+def test_the_end_of_a_window_is_its_first_hour_outside(end, text) -> None:
+    assert trained_on({"window_start": "2011-01-01T00:00:00", "window_end": end}) == text
+    assert trained_on({"window_start": "2011-01-01T00:00:00"}) == ""
+
+
+@pytest.mark.parametrize(("seconds", "text"), [
+    (0.012, "12.0 ms"), (45, "45 s"), (2273, "38 min"), (7300, "2 h"),
+])
+def test_an_age_is_told_in_the_unit_that_fits(seconds, text) -> None:
+    signs = judge_health(Vitals(snapshot_age_seconds=seconds), POLICY, 60)
+
+    assert next(sign.value for sign in signs if sign.name == "history snapshot") == text
+
+
+def test_what_ifs_do_not_make_a_service_look_degraded() -> None:
+    """The golden rows of a roll-out are 190 what-ifs without a fresh level; they were never served."""
+    def degraded(vitals: Vitals) -> tuple[str, str]:
+        (sign,) = [sign for sign in judge_health(vitals, POLICY, 60) if sign.name == "degraded hours"]
+        return sign.value, sign.status
+
+    assert degraded(Vitals(predicted_hours=290, degraded_hours=190, what_if_hours=190)) == ("0.00%", "ok")
+    assert degraded(Vitals(predicted_hours=290, degraded_hours=200, what_if_hours=190)) == ("10.00%", "warn")
+    assert degraded(Vitals(predicted_hours=190, degraded_hours=190, what_if_hours=190)) == ("–", "unknown")
 
 
 def test_a_quantile_lies_inside_its_bucket() -> None:
@@ -127,6 +163,7 @@ def test_all_is_well() -> None:
     [
         ({"ready": False}, "live API", "bad"), ({"p99": 0.2}, "latency p99", "warn"),
         ({"errors": 2}, "failed answers (5xx)", "bad"), ({"degraded_hours": 6}, "degraded hours", "warn"),
+        ({"degraded_hours": 86, "what_if_hours": 80, "predicted_hours": 180}, "degraded hours", "warn"),
         ({"queue_rows": 30_000}, "queue", "warn"), ({"spooled_bytes": 1}, "spool on disk", "warn"),
         ({"dropped_rows": 1}, "lost predictions", "bad"), ({"snapshot_age_seconds": 301}, "history snapshot", "warn"),
         ({"level_age_hours": 51}, "level", "warn"), ({"labels_lag_hours": 55}, "newest label", "warn"),

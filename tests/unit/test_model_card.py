@@ -17,7 +17,7 @@ from pipelines.local import step_seconds
 FACTS = CardFacts(
     reason="drift", run_key="drift-2012-W20", window=(datetime(2011, 1, 1), datetime(2012, 5, 1)), rows=11_500,
     data_hash="d" * 64, git_revision="1f3a", library_version="0.1.0", trees=50, adapt_since=None,
-    test_reason="the newest 240 of 720 hours that the champion never saw judge",
+    test_reason="judged on the newest 240 of 720 hours that the champion never saw",
     overall=Scores(240, 30.0, 0.15, 45.0, 0.3, -0.02, 0.9),
     slices={"rain": Scores(20, 40.0, 0.3, 50.0, 0.4, 0.1, 0.5), "holiday": Scores(0, 0, 0, 0, 0, 0, 0)},
     naive=Scores(240, 60.0, 0.3, 90.0, 0.5, 0.0, 0.5),
@@ -34,11 +34,24 @@ def test_the_card_states_numbers_origin_and_limits() -> None:
     assert "| all (240) | 30.0 | 15.0% | 45.0 | 0.300 | -2.0% |" in card
     assert "rain (20)" in card
     assert "| holiday" not in card
-    assert "2011-01-01 to 2012-05-01 (11,500 hours)" in card
+    assert "2011-01-01 to 2012-04-30 (11,500 hours)" in card
     assert "Over 8 backtested weeks: WAPE 16.0%" in card
     assert "`hour`, `temp`" in card
     assert "1f3a" in card
     assert "changed world" not in card
+
+
+def test_the_card_has_one_full_stop_after_a_reason() -> None:
+    texts = [model_card(replace(FACTS, reason=reason)) for reason in ("manual", "Decay confirmed.")]
+
+    assert ["because: manual.\n" in texts[0], "because: Decay confirmed.\n" in texts[1]] == [True, True]
+
+
+def test_the_card_tells_the_test_score_of_its_source_where_the_tests_are() -> None:
+    told = model_card(replace(FACTS, test_score={"data": 6.0, "model": 5.5}))
+
+    assert "data 6, model 5.5; the weakest counts, 5.5." in told
+    assert "tests are not at hand" in model_card(FACTS)
 
 
 def test_the_card_names_weak_slices_and_thin_ones() -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from bikeshare.commands.score import app
 from bikeshare.core.score import Item, judge
 from bikeshare.core.score_items import ITEMS
-from bikeshare.steps.claims import find_evidence
+from bikeshare.steps.claims import find_evidence, points_of
 
 WANTED = sorted({name for item in ITEMS for name in item.evidence})
 
@@ -134,3 +134,10 @@ def test_it_imports_nothing_heavy(root: Path) -> None:
 
     assert "ML Test Score" in done.stdout
     assert done.stderr == ""
+
+
+def test_a_model_card_tells_the_points_of_a_checkout_and_nothing_in_an_image(root: Path, tmp_path: Path) -> None:
+    seen = CliRunner().invoke(app, ["--json"])
+
+    assert points_of(root) == json.loads(seen.stdout)["sections"]
+    assert points_of(tmp_path) == {}

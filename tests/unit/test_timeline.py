@@ -64,7 +64,7 @@ def test_filters_count_cards_by_kind_and_quiet_days_leave_no_mark() -> None:
 
     assert "quiet <i>2</i>" in html
     assert "retrain <i>1</i>" in html
-    assert wide(html).count('<circle class="mark') == 1
+    assert len(re.findall(r'class="mark \w+"', wide(html))) == 1
 
 
 def test_a_mark_leads_to_its_card() -> None:
@@ -73,6 +73,16 @@ def test_a_mark_leads_to_its_card() -> None:
     (target,) = set(re.findall(r'<a href="#([^"]+)"', html))
 
     assert f'id="{target}"' in html
+
+
+def test_a_card_without_limits_has_no_column_for_them() -> None:
+    def table(*evidence: Evidence) -> str:
+        return card_html(Card(datetime(2012, 1, 1), "rollout", "t", "r", evidence=evidence))
+
+    without, some = table(Evidence("run", "r1")), table(Evidence("run", "r1"), Evidence("WAPE", "31%", "25%", True))
+
+    assert (without.count("<th"), some.count("<th")) == (2, 3)
+    assert (without.count("<td"), some.count("<td")) == (2, 6)
 
 
 def test_neighbouring_days_of_one_chapter_share_a_band() -> None:

@@ -1,11 +1,13 @@
 """Rolling errors, records and figures from hours of answers beside the truth."""
 
+import re
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bikeshare.core.charts import WIDE, draw
 from bikeshare.core.track_record import (
     forecast_figure,
     hours_figure,
@@ -113,3 +115,13 @@ def test_a_forecast_shows_its_bands_and_what_would_change() -> None:
     assert [area.low for area in plain.areas] == [[3.0], [4.0]]
     assert [line.name for line in plain.lines] == ["expected"]
     assert other.lines[1].values == [9.0]
+
+
+def test_two_days_keep_their_midnights_on_the_axis() -> None:
+    row = {"demand": 5, "lower_80": 4, "upper_80": 6, "lower_95": 3, "upper_95": 7}
+    drawn = forecast_figure([
+        {**row, "timestamp": str(stamp)} for stamp in pd.date_range("2012-02-21 07:00", periods=48, freq="h")
+    ])
+
+    assert [text for _, text in drawn.ticks if ":" not in text] == ["Wed 22", "Thu 23"]
+    assert re.findall(r">(Wed 22|Thu 23)<", draw(drawn, WIDE, 300)) == ["Wed 22", "Thu 23"]

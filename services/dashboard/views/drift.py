@@ -57,13 +57,14 @@ def _beside(found: Sequence[DecisionRecord], published: Mapping[str, float]) -> 
         frame.nothing("No column was compared yet", "The monitor compares when a new labelled day has landed.")
         return
     frame.panel("Columns, newest look", frame.table(
-        ("column", "against the same weeks of training", "limit", "", "against all of training", "Evidently's rule"),
+        ("column", "same weeks", "limit", "", "all weeks", "Evidently"),
         [(
             escape(row.column), _number(row.season), _number(row.season_limit),
             _verdict(row.over_limit, "over", "within"), _number(row.raw),
             _verdict(row.raw_drifted, "drifted", "same"),
         ) for row in rows], numbers=(1, 2, 4),
-    ), "The left limit is learned from training's own weeks.")
+    ), "Distance of what was served from training: from the same weeks of the year, with a limit learned from "
+       "training's own weeks; and from all weeks, with Evidently's default rule.")
 
 
 def _number(value: float | None) -> str:

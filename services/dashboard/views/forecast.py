@@ -29,6 +29,10 @@ from services.dashboard import world as data
 from services.dashboard.world import World
 
 PAST, TYPED, UPLOADED = "As it was", "Type it", "Upload CSV"
+HEADS = {
+    "temp_c": "temperature, °C", "feels_like_c": "feels like, °C", "humidity_pct": "humidity, %",
+    "windspeed_kmh": "wind, km/h",
+}
 LABELS = {"clear": "clear", "mist": "mist", "light_precip": "light rain or snow", "heavy_precip": "heavy rain or snow"}
 
 
@@ -39,8 +43,10 @@ def show() -> None:
     hours = {"24 h": 24, "48 h": MAX_HOURS}[
         st.segmented_control("Horizon", ["24 h", "48 h"], default="24 h", required=True, label_visibility="collapsed")
     ]
-    with frame.guard("The forecast", "The weather must be complete and the live API must run: `bikeshare serve`."):
-        plan = _weather(world, hours)
+    with frame.guard("The forecast", "The live API must run and be ready: `bikeshare serve`."):
+        plan: pd.DataFrame | None = None
+        with frame.guard("The forecast", "Correct or complete the weather, or choose another way to name it."):
+            plan = _weather(world, hours)
         if plan is None:
             return
         change = _what_if()
@@ -60,10 +66,10 @@ def _weather(world: World, hours: int) -> pd.DataFrame | None:
         columns = st.columns(5)
         return typed(
             hours, start,
-            mean_c=columns[0].number_input("Temperature, °C", -30.0, 45.0, 18.0, 1.0),
-            swing_c=columns[1].number_input("Swing of the day, °C", 0.0, 25.0, 8.0, 1.0),
-            humidity_pct=columns[2].number_input("Humidity, %", 0.0, 100.0, 55.0, 5.0),
-            windspeed_kmh=columns[3].number_input("Wind, km/h", 0.0, 100.0, 12.0, 1.0),
+            mean_c=columns[0].number_input("Temperature, °C", -30.0, 45.0, 18.0, 1.0, format="%.1f"),
+            swing_c=columns[1].number_input("Swing of the day, °C", 0.0, 25.0, 8.0, 1.0, format="%.1f"),
+            humidity_pct=columns[2].number_input("Humidity, %", 0.0, 100.0, 55.0, 5.0, format="%.0f"),
+            windspeed_kmh=columns[3].number_input("Wind, km/h", 0.0, 100.0, 12.0, 1.0, format="%.0f"),
             weather=columns[4].selectbox("Weather class", WEATHER_CLASSES, format_func=LABELS.__getitem__),
         )
     template = to_csv(typed(24, start, mean_c=18, swing_c=8, humidity_pct=55, windspeed_kmh=12, weather="clear"))
@@ -89,9 +95,9 @@ def _what_if() -> WhatIf:
             "Weather class instead", ["as planned", *WEATHER_CLASSES], format_func=lambda name: LABELS.get(name, name)
         )
         return WhatIf(
-            warmer_c=columns[0].slider("Warmer by, °C", -15.0, 15.0, 0.0, 0.5),
-            windier_kmh=columns[1].slider("Windier by, km/h", -20.0, 40.0, 0.0, 1.0),
-            more_humid_pct=columns[2].slider("More humid by, points", -50.0, 50.0, 0.0, 5.0),
+            warmer_c=columns[0].slider("Warmer by, °C", -15.0, 15.0, 0.0, 0.5, format="%+.1f"),
+            windier_kmh=columns[1].slider("Windier by, km/h", -20.0, 40.0, 0.0, 1.0, format="%+.0f"),
+            more_humid_pct=columns[2].slider("More humid by, points", -50.0, 50.0, 0.0, 5.0, format="%+.0f"),
             weather=None if weather == "as planned" else weather,
         )
 
@@ -105,8 +111,10 @@ def _answer(answer: Mapping[str, Any], other: Mapping[str, Any] | None, plan: pd
     left, right = st.columns([1, 3])
     left.download_button("Download", table_csv(rows), "forecast.csv", "text/csv", icon=":material/download:")
     with right.expander("Weather behind it", icon=":material/partly_cloudy_day:"):
-        shown = plan.round(1).assign(hour=[row["timestamp"] for row in rows[: len(plan)]])
-        st.dataframe(shown[["hour", *[name for name in plan.columns]]], hide_index=True)
+        hours = [f"{pd.Timestamp(row['timestamp']):%a %d %b, %H:00}" for row in rows[: len(plan)]]
+        shown = plan.round(1).assign(weather=plan["weather"].map(LABELS)).rename(columns=HEADS)
+        shown.insert(0, "hour", hours)
+        st.dataframe(shown, hide_index=True)
 
 
 def _facts(answer: Mapping[str, Any], other: Mapping[str, Any] | None) -> list[tuple[str, str]]:
@@ -116,7 +124,7 @@ def _facts(answer: Mapping[str, Any], other: Mapping[str, Any] | None) -> list[t
     facts = [
         (f"bikes in {len(rows)} h", f"{total:,.0f}"),
         ("busiest hour", f"{pd.Timestamp(peak['timestamp']):%a %H:00}"),
-        ("then, with 80 %", f"{peak['lower_80']:,.0f} to {peak['upper_80']:,.0f}"),
+        ("bikes then, 80% interval", f"{peak['lower_80']:,.0f} to {peak['upper_80']:,.0f}"),
         ("model", f"v{answer['model_version']}"),
     ]
     if other is not None:

@@ -1,5 +1,6 @@
 """Health: is the service answering, is the log keeping up, is everything fresh, is the loop turning."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
@@ -33,10 +34,14 @@ def show() -> None:
         f'<div class="panel hero {status}"><h2>{HEADLINES[status]}</h2>'
         f"<p><b>What to do.</b> {frame.prose(todo)}</p></div>"
     )
-    for group in dict.fromkeys(sign.group for sign in signs):
-        tiles = "".join(_tile(sign) for sign in signs if sign.group == group)
-        frame.panel(group, f'<section class="facts signs">{tiles}</section>')
+    groups = dict.fromkeys(sign.group for sign in signs)
+    st.html(f'<div class="groups">{"".join(_group(name, signs) for name in groups)}</div>')
     st.caption("Latencies and counts are of one predictor process since it started.")
+
+
+def _group(name: str, signs: Sequence[Sign]) -> str:
+    tiles = "".join(_tile(sign) for sign in signs if sign.group == name)
+    return f'<div class="panel"><h2>{escape(name)}</h2><section class="facts signs">{tiles}</section></div>'
 
 
 def _tile(sign: Sign) -> str:

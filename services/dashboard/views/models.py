@@ -6,7 +6,7 @@ from html import escape
 
 import streamlit as st
 
-from bikeshare.core.checklist import checklist, slice_errors, standing
+from bikeshare.core.checklist import checklist, occasion, slice_errors, standing, trained_on
 from bikeshare.errors import BikeshareError
 from bikeshare.ports import ModelVersion
 from services.dashboard import frame
@@ -41,11 +41,11 @@ def _overview(known: Sequence[ModelVersion]) -> str:
     cards = []
     for item in known[:SHOWN]:
         word, kind = standing(item.tags, item.aliases)
-        first, last = (item.tags.get(f"window_{end}", "")[:10] for end in ("start", "end"))
+        window = trained_on(item.tags)
         cards.append(
-            f'<article class="card {kind}"><h2>trained on {escape(first)} to {escape(last)}'
+            f'<article class="card {kind}"><h2>{escape(f"trained on {window}" if window else "")}'
             f'<span class="pill {kind} state">{escape(word)}</span></h2><h3>Version {escape(item.version)}</h3>'
-            f"<p>{escape(item.tags.get('reason', ''))}</p></article>"
+            f"<p>{escape(occasion(item.tags))}</p></article>"
         )
     return f'<section class="cards">{"".join(cards)}</section>'
 

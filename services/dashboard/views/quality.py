@@ -57,7 +57,8 @@ def _records(hours: Any) -> None:
     facts = [("WAPE served", f"{ours.scores.wape:.1%}"), ("MAE served, bikes/h", f"{ours.scores.mae:.1f}"),
              ("bias served", f"{ours.scores.bias:+.1%}")]
     if ours.inside_80 is not None and ours.inside_95 is not None:
-        facts += [("inside the 80 % interval", f"{ours.inside_80:.0%}"), ("inside the 95 %", f"{ours.inside_95:.0%}")]
+        facts += [("inside the 80% interval", f"{ours.inside_80:.0%}"),
+                  ("inside the 95% interval", f"{ours.inside_95:.0%}")]
     st.html(facts_html(facts))
     frame.panel("On the same hours", frame.table(
         ("answers of", "WAPE", "MAE", "RMSE", "bias", "hours"),
