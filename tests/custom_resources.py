@@ -1,4 +1,4 @@
-"""JSON schemas of other projects' custom resources; `CRD_SCHEMAS` names their folder, none is copied into this project."""
+"""JSON schemas of other projects' custom resources: `CRD_SCHEMAS` names their folder, none is copied into this one."""
 
 import json
 import os

@@ -11,8 +11,9 @@ from bikeshare.adapters.kubernetes_api import Deployments
 from bikeshare.adapters.kubernetes_rollouts import CANARY, STABLE, KubernetesRollouts, Patience
 from bikeshare.adapters.kubernetes_state import ANNOTATION, FIELD_MANAGER, pinned
 from bikeshare.errors import RolloutRefused
-from tests.cluster.installation import NAMESPACE, PIPELINES, PROMOTERS, Helm, documents, schemas
+from tests.cluster.installation import NAMESPACE, PIPELINES, PROMOTERS, Helm, documents
 from tests.cluster.stand_in_kubelet import StandInKubelet
+from tests.custom_resources import KINDS, schema
 
 QUICK = Patience(ready_seconds=60.0, rollout_seconds=60.0, poll_seconds=0.1)
 
@@ -152,12 +153,11 @@ def test_keda_may_take_over_without_touching_what_serves(
     helm.upgrade("bikeshare")
 
 
-@pytest.mark.parametrize("kind", ["servicemonitors", "prometheusrules"])
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_custom_resources_have_no_field_the_operator_does_not_know(helm: Helm, kind: str) -> None:
-    if not schemas():
-        pytest.skip("CRD_SCHEMAS names no folder with the schemas of custom resources")
-    manifest = documents(helm("get", "manifest", "bikeshare", "--namespace", NAMESPACE).stdout)
-    chosen = [item for item in manifest if f"{item['kind'].lower()}s" == kind]
+    assert schema(kind)
+    manifest = documents(helm.template("bikeshare", "--set", "autoscaling.mode=keda").stdout)
+    chosen = [item for item in manifest if item["kind"] == kind]
     assert chosen
     for item in chosen:
         arguments = ("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
