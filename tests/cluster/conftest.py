@@ -55,9 +55,7 @@ def helm(
 def namespace(plane: ControlPlane) -> Iterator[str]:
     """An empty namespace that enforces the restricted Pod Security standard."""
     name = f"test-{next(_NUMBERS)}"
-    plane.apply({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
-    })
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     yield name
     plane.kubectl("delete", "namespace", name, "--wait=false")

@@ -11,6 +11,7 @@ from bikeshare.adapters.kubernetes_api import Deployments
 from bikeshare.adapters.kubernetes_rollouts import CANARY, STABLE, KubernetesRollouts, Patience
 from bikeshare.adapters.kubernetes_state import ANNOTATION, FIELD_MANAGER, pinned
 from bikeshare.errors import RolloutRefused
+from tests.charts.helm import Case, matrix
 from tests.cluster.installation import NAMESPACE, PIPELINES, PROMOTERS, Helm, documents
 from tests.cluster.stand_in_kubelet import StandInKubelet
 from tests.custom_resources import KINDS, schema
@@ -61,6 +62,22 @@ def test_everything_is_admitted_and_fits_on_the_node_the_documentation_asks_for(
         "Deployment/predictor", "Deployment/predictor-canary", "Deployment/dashboard", "Deployment/mlflow",
         "StatefulSet/minio", "StatefulSet/postgresql",
     }
+
+
+@matrix
+def test_every_combination_of_values_is_admitted(helm: Helm, namespace: str, case: Case) -> None:
+    """In a namespace of its own: what is installed differs in fields that nobody may change later."""
+    folder = helm.charts / case.chart
+    values = [word for file in case.files for word in ("--values", str(folder / file))]
+    sets = [word for pair in case.sets for word in ("--set", pair)]
+    rendered = helm("template", case.chart, str(folder), "--namespace", namespace, *values, *sets).stdout
+    answer = helm.plane.kubectl(
+        "apply", "--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict", "-f", "-",
+        stdin=rendered,
+    )
+
+    assert answer.stdout.count("serverside-applied") == len(documents(rendered))
+    assert "would violate PodSecurity" not in answer.stderr
 
 
 def test_before_the_first_roll_out_the_predictor_waits_and_there_is_no_canary(helm: Helm, read: Read) -> None:
