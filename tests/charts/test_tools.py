@@ -42,13 +42,25 @@ def core_objects(charts: Path, case: Case) -> str:
     )
 
 
+def tracked(*patterns: str) -> list[Path]:
+    """Files of the repository; patterns are those of `git ls-files`."""
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / line for line in listed.stdout.splitlines()]
+
+
+def plain() -> dict[str, str]:
+    """What is applied beside the charts, by file name; `hack/publish-pipeline.sh` fills in the image."""
+    files = tracked(":(glob)manifests/*.yaml", "manifests/kfp/stack/networkpolicies.yaml")
+    assert len(files) == 3
+    return {file.name: file.read_text(encoding="utf-8").replace("__IMAGE__", "bikeshare/pipeline:1") for file in files}
+
+
 @pytest.mark.parametrize("age", ["newest", "second newest"])
 def test_kubernetes_knows_every_field(charts: Path, age: str, versions: list[str], tmp_path: Path) -> None:
     expected = 0
-    for case in MATRIX:
-        text = core_objects(charts, case)
+    for name, text in ({f"{case}.yaml": core_objects(charts, case) for case in MATRIX} | plain()).items():
         expected += len(list(yaml.safe_load_all(text)))
-        (tmp_path / f"{case}.yaml").write_text(text, encoding="utf-8")
+        (tmp_path / name).write_text(text, encoding="utf-8")
 
     version = versions[-1 if age == "newest" else -2]
     done = run("kubernetes-validate", "--kubernetes-version", version, "--strict", *sorted(tmp_path.iterdir()))
@@ -123,8 +135,8 @@ spec:
 
 @pytest.mark.slow
 def test_checkov_objects_to_a_faulty_pod_and_to_nothing_of_ours(charts: Path, tmp_path: Path) -> None:
-    for case in MATRIX:
-        (tmp_path / f"{case}.yaml").write_text(render(charts, case), encoding="utf-8")
+    for name, text in ({f"{case}.yaml": render(charts, case) for case in MATRIX} | plain()).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "faulty.yaml").write_text(FAULTY, encoding="utf-8")
     done = run(
         "checkov", "--config-file", ROOT / ".checkov.yaml", "--directory", tmp_path, "--output", "json", expect=None
@@ -138,12 +150,6 @@ def test_checkov_objects_to_a_faulty_pod_and_to_nothing_of_ours(charts: Path, tm
     assert {line.split()[0] for line in failed.pop("faulty")} >= {"CKV_K8S_16", "CKV_K8S_19", "CKV_K8S_14"}
     assert failed == {}
     assert report["summary"]["passed"] > 1000
-
-
-def tracked(*patterns: str) -> list[Path]:
-    """Files of the repository; patterns are those of `git ls-files`."""
-    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
-    return [ROOT / line for line in listed.stdout.splitlines()]
 
 
 def test_our_yaml_is_tidy(tmp_path: Path) -> None:
