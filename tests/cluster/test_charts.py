@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from bikeshare.adapters.kubernetes_api import Deployments
 from bikeshare.adapters.kubernetes_rollouts import CANARY, STABLE, KubernetesRollouts, Patience
@@ -70,13 +71,15 @@ def test_every_combination_of_values_is_admitted(helm: Helm, namespace: str, cas
     folder = helm.charts / case.chart
     values = [word for file in case.files for word in ("--values", str(folder / file))]
     sets = [word for pair in case.sets for word in ("--set", pair)]
-    rendered = helm("template", case.chart, str(folder), "--namespace", namespace, *values, *sets).stdout
+    rendered = documents(helm("template", case.chart, str(folder), "--namespace", namespace, *values, *sets).stdout)
+    # the pod of `helm test` is refused before its ServiceAccount exists; its own test is below
+    installed = [each for each in rendered if each["kind"] != "Pod"]
     answer = helm.plane.kubectl(
         "apply", "--dry-run=server", "--server-side", "--force-conflicts", "--validate=strict", "-f", "-",
-        stdin=rendered,
+        stdin=yaml.safe_dump_all(installed),
     )
 
-    assert answer.stdout.count("serverside-applied") == len(documents(rendered))
+    assert answer.stdout.count("serverside-applied") == len(installed) > 3
     assert "would violate PodSecurity" not in answer.stderr
 
 
