@@ -43,9 +43,16 @@ start() {
     answers && { echo "the Docker daemon was started by its package"; return; }
   fi
   mkdir -p "$state"
-  # Several options in one variable: splitting is meant.
-  # shellcheck disable=SC2086
-  setsid nohup dockerd ${DOCKERD_OPTIONS:-} >"$log" 2>&1 </dev/null &
+  (
+    # A lock or a pipe of the caller would be held for as long as the daemon lives.
+    for path in "/proc/$BASHPID/fd"/*; do
+      descriptor=${path##*/}
+      [ "$descriptor" -le 2 ] || exec {descriptor}>&-
+    done
+    # Several options in one variable: splitting is meant.
+    # shellcheck disable=SC2086
+    exec setsid nohup dockerd ${DOCKERD_OPTIONS:-}
+  ) >"$log" 2>&1 </dev/null &
   local pid=$!
   echo "$pid" >"$state/pid"
   for _ in $(seq 120); do

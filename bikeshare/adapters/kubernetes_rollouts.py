@@ -167,9 +167,9 @@ class KubernetesRollouts:
         return None if url is None else self._inspect(url)
 
     def _settle(self, work: Callable[[], None]) -> None:
-        for _ in range(_ATTEMPTS - 1):
+        for attempt in range(1, _ATTEMPTS):
             try:
                 return work()
-            except Moved:
-                continue
+            except Moved:  # most likely by a controller that reacts to our own write: let it finish
+                time.sleep(attempt * self._patience.poll_seconds)
         return work()

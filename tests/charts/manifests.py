@@ -43,6 +43,8 @@ def restricted(manifest: Manifest) -> list[str]:
     for volume in spec.get("volumes", []):
         found += [f"{where}: volume {volume['name']} is a {kind}" for kind in set(volume) - {"name"} - VOLUMES]
     outer = spec.get("securityContext", {})
+    if outer.get("sysctls"):
+        found.append(f"{where}: sysctls are set")
     for container in containers(pod):
         inner = container.get("securityContext", {})
         both = {**outer, **inner}
@@ -58,6 +60,8 @@ def restricted(manifest: Manifest) -> list[str]:
             "does not drop ALL capabilities": inner.get("capabilities", {}).get("drop") != ["ALL"],
             "adds capabilities": bool(set(inner.get("capabilities", {}).get("add", [])) - {"NET_BIND_SERVICE"}),
             "root filesystem is writable": inner.get("readOnlyRootFilesystem") is not True,
+            "chooses its SELinux label": bool(both.get("seLinuxOptions")),
+            "/proc is unmasked": inner.get("procMount", "Default") != "Default",
             "has a host port": any(port.get("hostPort") for port in container.get("ports", [])),
         }
         found += [f"{name}: {rule}" for rule, broken in rules.items() if broken]

@@ -136,3 +136,20 @@ def test_a_rule_for_a_port_that_nobody_has_is_found(everything: list[Manifest]) 
     }
 
     assert dead_rules([*everything, policy], OTHERS) == ["NetworkPolicy/typo: no selected pod has port 9100"]
+
+
+@pytest.mark.parametrize(("selector", "source", "expected"), [
+    ({"matchLabels": {NAME: "nobody"}}, {"podSelector": {}}, "NetworkPolicy/typo: selects no pod"),
+    ({}, {"podSelector": {"matchLabels": {NAME: "nobody"}}}, "is nobody"),
+    ({}, {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "nowhere"}}}, "is nobody"),
+])
+def test_a_rule_for_nobody_is_found(
+    everything: list[Manifest], selector: Manifest, source: Manifest, expected: str
+) -> None:
+    policy = {
+        "kind": "NetworkPolicy", "metadata": {"name": "typo", "namespace": "bikeshare"},
+        "spec": {"podSelector": selector, "policyTypes": ["Ingress"],
+                 "ingress": [{"from": [source], "ports": [{"port": 9000}]}]},
+    }
+
+    assert any(expected in problem for problem in dead_rules([*everything, policy], OTHERS))

@@ -11,6 +11,7 @@ from pydantic import AliasChoices
 from bikeshare.settings import PREFIX, Settings, load_settings
 from components import _runtime
 from tests.charts import manifests as check
+from tests.charts import secrecy
 from tests.charts.helm import MATRIX, Case, find, matrix, objects
 
 OF_A_POD = {"BIKESHARE_HOME", "BIKESHARE_MODEL_VERSION"}
@@ -111,18 +112,11 @@ def test_a_changed_setting_restarts_the_pods_that_read_it(charts: Path) -> None:
 
 @matrix
 def test_every_secret_key_is_made_by_bootstrap(charts: Path, root: Path, case: Case) -> None:
-    made = made_secrets(root)
-    references = set(check.secret_keys(objects(charts, case)))
+    rendered = objects(charts, case)
+    made = {name: keys for (namespace, name), keys in made_secrets(root).items() if namespace == "bikeshare"}
 
-    assert references
-    missing = {
-        (name, key) for name, key, optional in references
-        if not optional and key not in made.get(("bikeshare", name), set())
-    }
-    assert missing == set()
-    assert {key for _, key, optional in references if optional} <= {
-        "BIKESHARE_API_KEY", "SLACK_WEBHOOK_URL", "SLACK_BOT_TOKEN",
-    }
+    assert list(check.secret_keys(rendered))
+    assert secrecy.unmade(rendered, made, {"BIKESHARE_API_KEY", "SLACK_WEBHOOK_URL", "SLACK_BOT_TOKEN"}) == []
 
 
 def test_each_component_gets_only_the_secrets_it_uses(charts: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import ControlPlane, control_plane
-from tests.cluster.installation import Helm, helm_for, install
+from tests.cluster.installation import Helm, Scripts, helm_for, install, scripts_for
 from tests.cluster.stand_in_kubelet import StandInKubelet
 
 _NUMBERS = itertools.count(1)
@@ -38,18 +38,24 @@ def kubelet(plane: ControlPlane) -> Iterator[StandInKubelet]:
 
 
 @pytest.fixture(scope="session")
-def helm(plane: ControlPlane, kubelet: StandInKubelet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Helm]:
+def scripts(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Scripts:
+    """The scripts of `hack`, talking to the control plane."""
+    return scripts_for(plane, tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="session")
+def helm(
+    plane: ControlPlane, kubelet: StandInKubelet, scripts: Scripts, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Helm]:
     """Both charts, installed once with the values for kind; tests leave nothing but another promoted version."""
-    yield from install(helm_for(plane, tmp_path_factory.mktemp("helm")))
+    yield from install(helm_for(plane, tmp_path_factory.mktemp("helm")), scripts)
 
 
 @pytest.fixture
 def namespace(plane: ControlPlane) -> Iterator[str]:
     """An empty namespace that enforces the restricted Pod Security standard."""
     name = f"test-{next(_NUMBERS)}"
-    plane.apply({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
-    })
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     yield name
     plane.kubectl("delete", "namespace", name, "--wait=false")

@@ -1,9 +1,9 @@
-"""Both charts installed by Helm on the control plane, as `hack/bootstrap.sh` and skaffold do it, without images."""
+"""Both charts installed on the control plane as skaffold does it: `hack/bootstrap.sh`, then Helm; without images."""
 
-import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,28 +13,12 @@ import yaml
 
 from tests.cluster.control_plane import ROOT, ControlPlane, run
 from tests.cluster.stand_in_kubelet import NODE
+from tests.custom_resources import KINDS, CustomResource, schema, schemas_are_there
+from tests.manifests.overlay import on_stub
 
 NAMESPACE = "bikeshare"
 PIPELINES = "kubeflow"
 PROMOTERS = (f"system:serviceaccount:{PIPELINES}:pipeline-runner", f"system:serviceaccount:{NAMESPACE}:promoter")
-ENFORCED = {NAMESPACE: "restricted", PIPELINES: "baseline", "monitoring": "privileged"}
-
-SECRETS = {
-    "bikeshare": ("BIKESHARE_DATABASE_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-    "postgresql": ("postgres-password", "bikeshare-password", "mlflow-password"),
-    "minio": ("root-user", "root-password", *(
-        f"{user}-{key}-key" for user in ("bikeshare", "mlflow", "pipelines") for key in ("access", "secret")
-    )),
-    "mlflow": ("database-uri", "access-key", "secret-key"),
-}
-"""No container runs here, so nobody reads a value; a missing key would keep nothing from starting."""
-
-KINDS = {
-    "servicemonitors": ("monitoring.coreos.com", "v1", "ServiceMonitor"),
-    "prometheusrules": ("monitoring.coreos.com", "v1", "PrometheusRule"),
-    "scaledobjects": ("keda.sh", "v1alpha1", "ScaledObject"),
-}
-"""Plural -> group, version, kind."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +34,15 @@ class Helm:
 
     def upgrade(self, chart: str, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """`helm upgrade --install` with the values for kind, then the arguments."""
-        values = self.charts / chart / "values-kind.yaml"
-        return self(
-            "upgrade", "--install", chart, str(self.charts / chart), "--namespace", NAMESPACE, "--values", str(values),
-            *arguments, check=check,
-        )
+        return self("upgrade", "--install", *self._for_kind(chart), *arguments, check=check)
+
+    def template(self, chart: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """What `upgrade` with these arguments would apply."""
+        return self("template", *self._for_kind(chart), *arguments)
+
+    def _for_kind(self, chart: str) -> tuple[str, ...]:
+        folder = self.charts / chart
+        return chart, str(folder), "--namespace", NAMESPACE, "--values", str(folder / "values-kind.yaml")
 
 
 def helm_for(plane: ControlPlane, folder: Path) -> Helm:
@@ -70,16 +58,37 @@ def helm_for(plane: ControlPlane, folder: Path) -> Helm:
     return made
 
 
-def install(helm: Helm) -> Iterator[Helm]:
-    """Namespaces, Secrets, volumes, custom resources, both charts; removing them leaves nothing but data."""
+@dataclass(frozen=True)
+class Scripts:
+    """What people and skaffold call, in a copy of the checkout's `hack` and `manifests` whose KFP is the stub."""
+
+    folder: Path
+    plane: ControlPlane
+
+    def __call__(self, *command: str, check: bool = True, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Run a script with the kubectl of the control plane, as its administrator."""
+        environment = self.plane.environment()
+        environment["PATH"] = f"{self.plane.binaries}{os.pathsep}{environment['PATH']}"
+        name, *arguments = command
+        interpreter = sys.executable if name.endswith(".py") else "sh"
+        return run([interpreter, str(self.folder / "hack" / name), *arguments], environment | variables, check=check)
+
+
+def scripts_for(plane: ControlPlane, folder: Path) -> Scripts:
+    """The scripts; KFP's own manifests lie in a repository far away, so the overlay is built on what tests wrote."""
+    for name in ("hack", "manifests"):
+        shutil.copytree(ROOT / name, folder / name)
+    for part in ("crds", "stack"):
+        on_stub(folder / "manifests" / "kfp" / part)
+    return Scripts(folder, plane)
+
+
+def install(helm: Helm, scripts: Scripts) -> Iterator[Helm]:
+    """Namespaces, Secrets and KFP by bootstrap, volumes, custom resources, both charts; all removed but data."""
     plane = helm.plane
-    plane.apply(*(namespace(name, level) for name, level in ENFORCED.items()))
-    plane.apply(*(secret(name, keys) for name, keys in SECRETS.items()))
-    plane.apply({
-        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "pipeline-runner", "namespace": PIPELINES},
-    })
+    scripts("bootstrap.sh")
     plane.apply(storage_class(), *(volume(number) for number in range(2)))
-    plane.apply(*(definition(plural) for plural in KINDS))
+    plane.apply(*(definition(kind) for kind in KINDS.values()))
     plane.kubectl("wait", "--for=condition=established", "crd", "--all", "--timeout=60s")
     helm.upgrade("platform", "--wait", "--timeout", "120s")
     helm.upgrade("bikeshare")
@@ -90,20 +99,6 @@ def install(helm: Helm) -> Iterator[Helm]:
     left = plane.kubectl("-n", NAMESPACE, "get", kinds, *ours).stdout
     assert left == "", f"after `helm uninstall` there is still {left}"
     assert "bikeshare" not in plane.kubectl("get", "validatingadmissionpolicies", "-o", "name").stdout
-
-
-def namespace(name: str, level: str) -> dict[str, Any]:
-    """A namespace with its Pod Security level."""
-    labels = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "warn")}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-
-
-def secret(name: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    """A Secret whose values nobody reads."""
-    return {
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE},
-        "stringData": dict.fromkeys(keys, "made-for-a-test"),
-    }
 
 
 def storage_class() -> dict[str, Any]:
@@ -128,29 +123,25 @@ def volume(number: int) -> dict[str, Any]:
     }
 
 
-def definition(plural: str) -> dict[str, Any]:
+def definition(kind: CustomResource) -> dict[str, Any]:
     """A CustomResourceDefinition; its schema is the published one when CRD_SCHEMAS names a folder, else anything."""
-    group, version, kind = KINDS[plural]
-    schema: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    if schemas():
-        schema = structural(json.loads((Path(schemas()) / f"{group}_{kind.lower()}_{version}.json").read_text()))
+    published: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    if schemas_are_there():
+        published = structural(schema(kind.kind))
+    names = {
+        "kind": kind.kind, "plural": kind.plural, "singular": kind.kind.lower(), "listKind": f"{kind.kind}List",
+    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
         "spec": {
-            "group": group, "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
+            "group": kind.group, "scope": "Namespaced", "names": names,
             "versions": [{
-                "name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema},
+                "name": kind.version, "served": True, "storage": True, "schema": {"openAPIV3Schema": published},
                 "subresources": {"status": {}},
             }],
         },
     }
-
-
-def schemas() -> str:
-    """Folder with the JSON schemas of custom resources, or nothing."""
-    return os.environ.get("CRD_SCHEMAS", "")
 
 
 def structural(node: Any) -> Any:

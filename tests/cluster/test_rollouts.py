@@ -1,7 +1,9 @@
 """Roll-outs through a real API server: the contract of all `Rollouts`, and what only Kubernetes can do to them."""
 
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from bikeshare.adapters.kubernetes_api import Deployments
+from bikeshare.adapters.kubernetes_api import Deployments, Moved
 from bikeshare.adapters.kubernetes_rollouts import CANARY, STABLE, KubernetesRollouts, Patience
 from bikeshare.adapters.kubernetes_state import ANNOTATION, FIELD_MANAGER, pinned
 from bikeshare.errors import ConfigurationError, Conflict, RolloutRefused, Unavailable
@@ -183,11 +185,24 @@ def test_an_abandoned_canary_is_taken_over_a_fresh_one_is_not(make: Make, read: 
 
 def test_whose_canary_was_taken_away_is_told(make: Make, plane: ControlPlane, namespace: str) -> None:
     deployments = Deployments(namespace, plane.api)
-    threading.Timer(0.5, lambda: deployments.pin(CANARY, "2")).start()
+
+    def once_claimed(version: str, take: Callable[[Any], Any]) -> None:
+        """Take the canary away as soon as the version has it, whatever controllers write meanwhile."""
+        def work() -> None:
+            while True:
+                canary = deployments.read(CANARY)
+                if pinned(canary) == version and canary.spec.replicas:
+                    with suppress(Moved):
+                        take(canary)
+                        return
+                time.sleep(0.1)
+
+        threading.Thread(target=work, daemon=True).start()
+
+    once_claimed("mute-1", lambda _: deployments.pin(CANARY, "2"))
     with pytest.raises(Conflict, match="version 2 was pinned to predictor-canary while mute-1 was awaited"):
         make().start_canary("mute-1")
-    threading.Timer(0.5, lambda: deployments.scale(CANARY, 0, deployments.read(CANARY).metadata.resource_version)
-                    ).start()
+    once_claimed("mute-3", lambda canary: deployments.scale(CANARY, 0, canary.metadata.resource_version))
     with pytest.raises(Conflict, match="scaled to zero"):
         make(now=lambda: datetime.now(UTC) + timedelta(hours=2)).start_canary("mute-3")
 
@@ -196,7 +211,7 @@ def test_a_write_that_lost_against_a_controller_is_decided_again(
     make: Make, plane: ControlPlane, namespace: str, read: Callable[[str], Any]
 ) -> None:
     class Contended(Deployments):
-        left = 3
+        left = 2
 
         def pin(self, name: str, version: str | None, revision: str | None = None) -> Any:
             if self.left:

@@ -13,6 +13,16 @@ from tests.images.containers import Docker
 IMAGES = ("pipeline", "predictor", "monitor", "dashboard", "mlflow")
 
 
+STARTS: dict[str, str] = {}
+"""Image -> how long it took to do its work from `docker run` on; what docs/images.md states."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how long images took to start: a measurement, not a judgement."""
+    for image, said in STARTS.items():
+        terminalreporter.write_line(f"start of {image}: {said}")
+
+
 @pytest.fixture(scope="session")
 def docker(root: Path) -> Iterator[Docker]:
     """The daemon of this machine; containers of the tests are removed at the end."""

@@ -21,6 +21,7 @@ class Docker:
         self._started: list[str] = []
         self._networks: list[str] = []
         self._volumes: list[str] = []
+        self._began: dict[str, float] = {}
 
     def __call__(self, *arguments: str, seconds: float = 120) -> str:
         """Output of one command; RuntimeError with its errors when it fails."""
@@ -60,6 +61,7 @@ class Docker:
     def start(self, image: str, *command: str, name: str, options: tuple[str, ...] = ()) -> str:
         """Start a server under the restricted flags; its name."""
         self._started.append(name)
+        self._began[name] = time.monotonic()
         self("run", "--detach", "--name", name, *RESTRICTED, *options, image, *command)
         return name
 
@@ -79,13 +81,13 @@ class Docker:
         return done.stdout + done.stderr
 
     def wait(self, name: str, what: str, ready: Callable[[], bool], seconds: float = 120) -> float:
-        """Poll until `ready`; seconds since the container's start. RuntimeError with the logs when it does not."""
-        began = time.monotonic()
+        """Poll until `ready`; seconds since `docker run`. RuntimeError with the logs when it does not come."""
+        asked = time.monotonic()
         while not self._holds(ready):
-            if not self.inspect(name)["State"]["Running"] or time.monotonic() - began > seconds:
+            if not self.inspect(name)["State"]["Running"] or time.monotonic() - asked > seconds:
                 raise RuntimeError(f"{name}: no sign of {what} within {seconds:.0f} s:\n{self.logs(name)[-6000:]}")
             time.sleep(0.1)
-        return time.monotonic() - began
+        return time.monotonic() - self._began[name]
 
     @staticmethod
     def _holds(ready: Callable[[], bool]) -> bool:

@@ -1,16 +1,21 @@
 """The whole loop in containers: history to S3, a run of the pipeline, the live API, the monitor's look."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
+from bikeshare.core.training import TrainingConfig
 from tests.fakes.kfp_server import KfpServer, serve_kfp
+from tests.images.conftest import STARTS
 from tests.images.containers import Docker
 from tests.images.stack import KFP_PORT, Stack, call, push_receiver, s3_server, start_postgres
 
@@ -19,6 +24,8 @@ pytestmark = [pytest.mark.images, pytest.mark.timeout(1800)]
 START, TRAINED_AT = datetime(2011, 1, 1), datetime(2012, 1, 1)
 LOOKED_AT = TRAINED_AT + timedelta(days=3, hours=6)
 STALE_AT = TRAINED_AT + timedelta(weeks=10)
+MEMORY = "512m"
+"""What the chart requests for a predictor; its limit is higher."""
 ALLOWED_HOSTS = "mlflow:5000,localhost:*,127.0.0.1:*"
 
 
@@ -48,7 +55,8 @@ def _start_mlflow(stack: Stack) -> None:
         MLFLOW_SERVER_ALLOWED_HOSTS=ALLOWED_HOSTS,
     )
     url = f"http://{stack.docker.address(name)}:5000"
-    stack.docker.wait(name, "MLflow", lambda: call(f"{url}/health")[0] == 200, seconds=240)
+    seconds = stack.docker.wait(name, "MLflow", lambda: call(f"{url}/health")[0] == 200, seconds=240)
+    STARTS["mlflow"] = f"{seconds:.1f} s to its health address, with a new database"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ def outcome(stack: Stack) -> dict[str, Any]:
     status = f"http://{stack.docker.address(front)}:3000/-/status"
     stack.docker.wait(front, "an open port", lambda: call(status)[0] == 200)
     printed = stack.docker.run(
-        stack.images["pipeline"], "bikeshare", "pipeline", "run", "--trees", "10", "--run-key", "first", "--json",
+        stack.images["pipeline"], "bikeshare", "pipeline", "run", "--run-key", "first", "--json",
         options=(*home, "--network", f"container:{front}", *stack.settings(BIKESHARE_HOME="/shared")), seconds=900,
     )
     assert stack.docker.stop(front) == 0
@@ -83,10 +91,14 @@ class Live:
 
 @pytest.fixture(scope="module")
 def live(stack: Stack, outcome: dict[str, Any], history: pd.DataFrame) -> Live:
-    """The predictor image alone, pinned as a pod is, after it answered the hours of three days."""
-    name = stack.serve("predictor", name="predictor", BIKESHARE_MODEL_VERSION=outcome["outcome"]["version"])
+    """The predictor image alone, pinned and bounded as a pod is, after it answered the hours of three days."""
+    name = stack.serve(
+        "predictor", name="predictor", options=("--memory", MEMORY, "--memory-swap", MEMORY),
+        BIKESHARE_MODEL_VERSION=outcome["outcome"]["version"],
+    )
     url = f"http://{stack.docker.address(name)}:3000"
-    stack.docker.wait(name, "readiness", lambda: call(f"{url}/readyz")[0] == 200)
+    seconds = stack.docker.wait(name, "readiness", lambda: call(f"{url}/readyz")[0] == 200)
+    STARTS["predictor"] = f"{seconds:.1f} s until ready, with the champion's {TrainingConfig().trees} trees per forest"
     hours = history[(history["timestamp"] >= TRAINED_AT) & (history["timestamp"] < TRAINED_AT + timedelta(days=3))]
     names = ["timestamp", "temp_c", "feels_like_c", "humidity_pct", "windspeed_kmh", "weather", "is_holiday"]
     instances = json.loads(hours[names].to_json(orient="records", date_format="iso", date_unit="s"))
@@ -104,10 +116,13 @@ def kfp(stack: Stack) -> Iterator[KfpServer]:
 
 def look(stack: Stack) -> dict[str, Any]:
     """One look of the monitor image, as the CronJob does it."""
-    return dict(json.loads(stack.job(
+    began = time.monotonic()
+    printed = stack.job(
         "monitor", "python", "-m", "services.monitor", BIKESHARE_PIPELINES_URL=f"http://ml-pipeline:{KFP_PORT}",
         PUSHGATEWAY_URL="http://pushgateway:9091",
-    )))
+    )
+    STARTS["monitor"] = f"{time.monotonic() - began:.1f} s for a whole look"
+    return dict(json.loads(printed))
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +181,33 @@ def test_predictor_image_serves_the_pinned_version_and_logs_to_postgresql(
     logged = _logged(stack, live)
     assert {row[0] for row in logged} == {live.answer["model_version"]}
     assert [row[1] for row in logged] == pytest.approx(answered)
+
+
+def test_full_forests_start_and_answer_within_the_memory_that_the_chart_requests(
+    stack: Stack, live: Live, root: Path
+) -> None:
+    values = yaml.safe_load((root / "charts" / "bikeshare" / "values.yaml").read_text())
+    trees = stack.sql("SELECT DISTINCT value FROM params WHERE key = 'trees'", "mlflow", "mlflow")
+    container = stack.docker.inspect(live.container)
+
+    assert values["predictor"]["resources"]["requests"]["memory"] == f"{MEMORY.removesuffix('m')}Mi"
+    assert trees == [(str(TrainingConfig().trees),)]
+    assert (container["HostConfig"]["Memory"], container["HostConfig"]["MemorySwap"]) == (512 << 20, 512 << 20)
+    assert (container["State"]["Running"], container["State"]["OOMKilled"]) == (True, False)
+    assert len(live.answer["predictions"]) > 60
+
+
+def test_less_memory_than_the_program_needs_ends_the_container(
+    stack: Stack, outcome: dict[str, Any], live: Live
+) -> None:
+    """The limit above is one that this daemon enforces."""
+    name = stack.serve(
+        "predictor", name="starved", options=("--memory", "64m", "--memory-swap", "64m"),
+        BIKESHARE_MODEL_VERSION=outcome["outcome"]["version"],
+    )
+    stack.docker("wait", name)
+
+    assert stack.docker.inspect(name)["State"]["OOMKilled"] is True
 
 
 def test_predictor_image_exports_metrics(live: Live) -> None:

@@ -145,3 +145,40 @@ def test_whoever_requests_runs_is_let_in_by_kfp(rendered: Mapping[str, list[dict
     labels = monitor["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
 
     assert labels["bikeshare.dev/kfp-client"] == "true"
+
+
+def requested(item: Any) -> tuple[float, float]:
+    """CPUs and GiB that everything in an object requests; what is requested for a volume is neither."""
+    units = {"m": 0.001, "Mi": 1 / 1024, "Gi": 1.0}
+
+    def number(text: str) -> float:
+        value, unit = re.fullmatch(r"([\d.]+)(\D*)", str(text)).groups()
+        return float(value) * units.get(unit, 1.0)
+
+    found = [each for each in walk(item, "requests") if "cpu" in each]
+    return sum(number(each["cpu"]) for each in found), sum(number(each["memory"]) for each in found)
+
+
+@pytest.mark.parametrize("profile", ["full", "lite"])
+def test_the_documents_say_what_all_requests_add_up_to(
+    rendered: Mapping[str, list[dict[str, Any]]], built: Mapping[str, list[dict[str, Any]]], profile: str
+) -> None:
+    ours = [
+        item["spec"]["template"]["spec"]["containers"] for objects in rendered.values() for item in objects
+        if item["kind"] in ("Deployment", "StatefulSet") and item["spec"].get("replicas", 1)
+    ]
+    kfp = [
+        container for item in built["stack"] if item["kind"] == "Deployment"
+        for container in item["spec"]["template"]["spec"]["containers"] if "limits" in container["resources"]
+    ]
+    foreign = [
+        yaml.safe_load((ROOT / path).read_text()) for name, item in releases().items() if name not in OWN
+        for path in item["valuesFiles"]
+    ]
+    cpus, memory = requested(ours + kfp + (foreign if profile == "full" else []))
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    [row] = re.findall(rf"^\| {profile} .*$", page, flags=re.MULTILINE)
+
+    assert len(ours) == 5
+    assert len(kfp) == 5
+    assert f"requests of {cpus:.1f} CPU and {memory:.1f} GiB" in row

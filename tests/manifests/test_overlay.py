@@ -1,5 +1,6 @@
 """The KFP overlay, built on a stub: nothing unneeded is left, our store and MLflow are connected, rights are few."""
 
+import copy
 import json
 import re
 import shutil
@@ -152,6 +153,30 @@ def test_everything_is_in_the_namespace_and_every_policy_selects_pods_that_exist
         assert policy["metadata"]["namespace"] == "kubeflow"
         wanted = policy["spec"]["podSelector"].get("matchLabels", {})
         assert [labels for labels in pods if wanted.items() <= labels.items()], policy["metadata"]["name"]
+
+
+def unreachable(objects: list[dict[str, Any]]) -> list[str]:
+    """Ports of NetworkPolicies that no Service of the pods they select has."""
+    services = [item["spec"] for item in objects if item["kind"] == "Service" and item["spec"].get("selector")]
+    found = []
+    for policy in (item for item in objects if item["kind"] == "NetworkPolicy"):
+        chosen = policy["spec"]["podSelector"].get("matchLabels", {}).items()
+        known = {
+            port["port"] for service in services if chosen <= service["selector"].items() for port in service["ports"]
+        }
+        found += [
+            f"{policy['metadata']['name']}: {port['port']}" for rule in policy["spec"].get("ingress", [])
+            for port in rule.get("ports", []) if port["port"] not in known
+        ]
+    return found
+
+
+def test_every_port_of_a_policy_exists_and_a_misspelt_one_is_found(built: Built) -> None:
+    assert unreachable(built["stack"]) == []
+
+    spoiled = copy.deepcopy(built["stack"])
+    find(spoiled, "NetworkPolicy", "mysql")["spec"]["ingress"][0]["ports"][0]["port"] = 3307
+    assert unreachable(spoiled) == ["mysql: 3307"]
 
 
 def allowed(built: Built, app: str, *, namespace: str, labels: dict[str, str], port: int) -> bool:

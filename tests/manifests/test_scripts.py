@@ -1,6 +1,7 @@
 """Scripts around the cluster: shell that shellcheck accepts, jobs that are restricted, status that explains."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,52 @@ def test_shell_scripts_are_clean(path: Path) -> None:
 
     assert done.returncode == 0, done.stdout
     assert path.stat().st_mode & 0o111, f"{path.name} is not executable"
+
+
+DAEMON = """\
+#!/bin/bash
+ls -l /proc/$$/fd > "$STATE/descriptors.new" && mv "$STATE/descriptors.new" "$STATE/descriptors"
+trap 'rm "$STATE/descriptors"; exit' TERM
+while :; do sleep 0.05; done
+"""
+CLIENT = """\
+#!/bin/sh
+case $1 in
+  info) test -e "$STATE/descriptors" ;;
+  version) echo 20.10 ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+def test_the_daemon_keeps_nothing_of_whoever_started_it_open(tmp_path: Path) -> None:
+    """A lock that the caller holds while it starts the daemon must end with the caller."""
+    (tmp_path / "bin").mkdir()
+    for name, text in (("dockerd", DAEMON), ("docker", CLIENT), ("id", "#!/bin/sh\necho 0\n")):
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "STATE": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path),
+    }
+
+    def docker(action: str, *descriptors: int) -> str:
+        return subprocess.run(
+            [str(ROOT / "hack" / "docker.sh"), action], env=environment, pass_fds=descriptors, capture_output=True,
+            text=True, check=True, timeout=60,
+        ).stdout
+
+    try:
+        with (tmp_path / "lock").open("w") as lock:
+            assert "started dockerd" in docker("start", lock.fileno())
+        opened = (tmp_path / "descriptors").read_text()
+        assert "a Docker daemon runs already" in docker("start")
+    finally:
+        docker("stop")
+
+    assert not (tmp_path / "descriptors").exists()
+    assert f"1 -> {tmp_path}/bikeshare-dockerd/dockerd.log" in opened
+    assert "/lock" not in opened
+    assert "pipe:" not in opened
 
 
 def test_a_command_runs_inside_the_cluster_restricted_and_once() -> None:
