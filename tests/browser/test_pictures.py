@@ -34,7 +34,8 @@ def test_the_loop_at_the_moment_of_drift(play: Path, root: Path, tmp_path: Path,
 
         expect(page.locator(".hero h2")).to_have_text(ADVICE[State.RETRAINING].headline)
         expect(page.locator("article.card").first).to_contain_text("is training")
-        expect(page.locator("article.card.rollout")).to_have_count(0)
+        # The roll-out of the first version is history by then, that of the retrain is not known yet.
+        expect(page.locator("article.card.rollout")).to_have_count(1)
 
     assert size(tmp_path / "loop.png")[0] == size(IMAGES / "loop.png")[0]
 
