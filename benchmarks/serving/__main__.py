@@ -91,6 +91,7 @@ def log_states(made: World, seconds: float) -> dict[str, Any]:
     """
     closed: dict[str, list[Load]] = {state: [] for state in STATES}
     paced: dict[str, list[Load]] = {state: [] for state in STATES}
+    before = rows_in(made.database_url)
     with Proxy(made.database_url).running() as proxy:
         changed = World(made.home, made.forests, made.artifact, proxy.url)
         with predictor(changed) as server:
@@ -105,7 +106,8 @@ def log_states(made: World, seconds: float) -> dict[str, Any]:
                 arrived(server)
             answers = first.answers + sum(load.answers - load.refused for runs in (closed, paced) for state in STATES
                                           for load in runs[state])
-            kept = arrived(server)
+            # Not the log's own count: a commit whose answer was cut off is written, and a duplicate when repeated.
+            kept = arrived(server) | {"written": rows_in(made.database_url) - before}
     if kept["dropped"] or kept["written"] < answers:
         raise RuntimeError(f"{answers} answers, but {kept} below the size of the spool")
     return {
@@ -124,6 +126,15 @@ def arrived(server: Server, patience: float = 60.0) -> dict[str, float]:
             return found
         time.sleep(0.1)
     raise RuntimeError(f"{found} after {patience:g} s with the database up")
+
+
+def rows_in(database_url: str) -> int:
+    """Logged predictions in the database."""
+    import psycopg
+
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute("SELECT count(*) FROM predictions").fetchone()
+    return int(found[0]) if found else 0
 
 
 def counted(server: Server) -> dict[str, float]:
