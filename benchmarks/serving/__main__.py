@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -48,15 +49,9 @@ def main() -> None:
 def measure(made: World, seconds: float) -> dict[str, Any]:
     """Every table."""
     found: dict[str, Any] = {"loads": {}, "batches": {}, "log": {}}
-    for name in ("echo", "naive"):
-        with reference(made, name) as server:
-            found["loads"][name] = ladder(server, seconds, (8,) if name == "naive" else CONNECTIONS)
-    with predictor(made) as server:
+    with reference(made, "echo") as echo, reference(made, "naive") as naive, predictor(made) as server:
         found["ready_seconds"] = round(server.ready_seconds, 2)
-        press(server.url, connections=8, seconds=seconds / 4)
-        before, began = server.cpu_seconds, time.monotonic()
-        found["loads"]["predictor"] = ladder(server, seconds, CONNECTIONS)
-        found["cpu_share"] = round((server.cpu_seconds - before) / (time.monotonic() - began), 3)
+        found["loads"] = in_turns({"echo": echo, "naive": naive, "predictor": server}, seconds)
         found["batches"] = {rows: asdict(sure(press(server.url, connections=4, seconds=seconds, rows=rows)))
                             for rows in BATCHES}
         found["resident_mb"] = round(server.resident_mb)
@@ -65,10 +60,18 @@ def measure(made: World, seconds: float) -> dict[str, Any]:
     return found
 
 
-def ladder(server: Server, seconds: float, connections: tuple[int, ...]) -> dict[int, Any]:
-    """One load per number of connections, after a warm-up."""
-    press(server.url, connections=8, seconds=seconds / 4)
-    return {count: asdict(sure(press(server.url, connections=count, seconds=seconds))) for count in connections}
+def in_turns(servers: Mapping[str, Server], seconds: float) -> dict[str, dict[int, Any]]:
+    """Loads per number of connections, medians of short turns: the machine changes more within minutes than they do."""
+    runs: dict[str, dict[int, list[Load]]] = {name: {} for name in servers}
+    for server in servers.values():
+        press(server.url, connections=8, seconds=seconds / 4)
+    for _ in range(max(1, round(seconds * 2))):
+        for count in CONNECTIONS:
+            for name, server in servers.items():
+                if name != "naive" or count == 8:
+                    load = sure(press(server.url, connections=count, seconds=seconds / 4))
+                    runs[name].setdefault(count, []).append(load)
+    return {name: {count: asdict(middle(loads)) for count, loads in turns.items()} for name, turns in runs.items()}
 
 
 def two_processes(made: World, seconds: float) -> dict[str, float]:
@@ -95,8 +98,8 @@ def log_states(made: World, seconds: float) -> dict[str, Any]:
     with Proxy(made.database_url).running() as proxy:
         changed = World(made.home, made.forests, made.artifact, proxy.url)
         with predictor(changed) as server:
-            first = sure(press(server.url, connections=8, seconds=seconds / 4))
-            rate = first.rps / 2
+            first = [sure(press(server.url, connections=8, seconds=seconds / 4)) for _ in range(3)]
+            rate = min(load.rps for load in first) / 2
             for _ in range(max(1, round(seconds * 2))):
                 for state in STATES:
                     proxy.become(state)
@@ -104,8 +107,9 @@ def log_states(made: World, seconds: float) -> dict[str, Any]:
                     paced[state].append(press(server.url, connections=32, seconds=seconds / 2, rate=rate))
                 proxy.become("up")
                 arrived(server)
-            answers = first.answers + sum(load.answers - load.refused for runs in (closed, paced) for state in STATES
-                                          for load in runs[state])
+            answers = sum(load.answers for load in first) + sum(
+                load.answers - load.refused for runs in (closed, paced) for state in STATES for load in runs[state]
+            )
             # Not the log's own count: a commit whose answer was cut off is written, and a duplicate when repeated.
             kept = arrived(server) | {"written": rows_in(made.database_url) - before}
     if kept["dropped"] or kept["written"] < answers:
