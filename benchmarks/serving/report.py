@@ -14,7 +14,7 @@ def write(found: dict[str, Any], path: Path) -> str:
         "# What an answer costs", "",
         "Written by `make benchmark-serving`. One core for the server, wrk and PostgreSQL (over TCP) on the other;",
         "two forests of 50 trees; validation, metrics, request ids and the prediction log are on.",
-        "Ratios hold elsewhere, absolute figures do not. Medians of turns: echo, FastAPI and predictor are asked one after the other.", "",
+        "Ratios hold elsewhere, absolute figures do not. Medians of turns: echo, FastAPI and predictor by turns.", "",
         "| connections | echo req/s | predictor req/s | of echo | echo p99 ms | p50 ms | p99 ms | p99 / echo's |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
