@@ -183,14 +183,14 @@ def test_predictor_image_serves_the_pinned_version_and_logs_to_postgresql(
     assert [row[1] for row in logged] == pytest.approx(answered)
 
 
-def test_full_forests_start_and_answer_within_the_memory_that_the_chart_requests(
+def test_full_forests_start_and_answer_within_the_memory_that_the_chart_allows(
     stack: Stack, live: Live, root: Path
 ) -> None:
     values = yaml.safe_load((root / "charts" / "bikeshare" / "values.yaml").read_text())
     trees = stack.sql("SELECT DISTINCT value FROM params WHERE key = 'trees'", "mlflow", "mlflow")
     container = stack.docker.inspect(live.container)
 
-    assert values["predictor"]["resources"]["requests"]["memory"] == f"{MEMORY.removesuffix('m')}Mi"
+    assert values["predictor"]["resources"]["limits"]["memory"] == f"{MEMORY.removesuffix('m')}Mi"
     assert trees == [(str(TrainingConfig().trees),)]
     assert (container["HostConfig"]["Memory"], container["HostConfig"]["MemorySwap"]) == (512 << 20, 512 << 20)
     assert (container["State"]["Running"], container["State"]["OOMKilled"]) == (True, False)
