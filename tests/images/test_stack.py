@@ -25,7 +25,7 @@ START, TRAINED_AT = datetime(2011, 1, 1), datetime(2012, 1, 1)
 LOOKED_AT = TRAINED_AT + timedelta(days=3, hours=6)
 STALE_AT = TRAINED_AT + timedelta(weeks=10)
 MEMORY = "512m"
-"""What the chart requests for a predictor; its limit is higher."""
+"""What the chart allows a predictor; it requests less."""
 ALLOWED_HOSTS = "mlflow:5000,localhost:*,127.0.0.1:*"
 
 
