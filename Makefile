@@ -34,7 +34,7 @@ replay: setup  ## Replay all of 2012 and write benchmarks/replay.md
 test: check  ## Everything CI runs: static checks, then all tests with coverage of the core
 	hack/chromium.sh
 	hack/prometheus.sh >/dev/null
-	$(BIN)/python -m pytest --ignore=tests/charts --ignore=tests/manifests --numprocesses 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=xml
+	$(BIN)/python -m pytest --ignore=tests/charts --ignore=tests/manifests --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=xml
 	$(BIN)/coverage report --include='bikeshare/core/*' --fail-under=95
 
 test-fast: setup  ## Unit tests only (seconds)
