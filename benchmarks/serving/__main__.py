@@ -65,13 +65,14 @@ def in_turns(servers: Mapping[str, Server], seconds: float) -> dict[str, dict[in
     runs: dict[str, dict[int, list[Load]]] = {name: {} for name in servers}
     for server in servers.values():
         press(server.url, connections=8, seconds=seconds / 4)
-    for _ in range(max(1, round(seconds * 2))):
+    for turn in range(max(1, round(seconds * 2))):
         for count in CONNECTIONS:
-            for name, server in servers.items():
+            for name in sorted(servers, reverse=turn % 2 == 1):
                 if name != "naive" or count == 8:
-                    load = sure(press(server.url, connections=count, seconds=seconds / 4))
+                    load = sure(press(servers[name].url, connections=count, seconds=seconds / 4))
                     runs[name].setdefault(count, []).append(load)
-            time.sleep(seconds / 8)  # its threads still compute what nobody waits for
+                    # What a server still computes or logs for nobody would slow down the next one.
+                    time.sleep(seconds / 8)
     return {name: {count: asdict(middle(loads)) for count, loads in turns.items()} for name, turns in runs.items()}
 
 
