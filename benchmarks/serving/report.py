@@ -14,7 +14,8 @@ def write(found: dict[str, Any], path: Path) -> str:
         "# What an answer costs", "",
         "Written by `make benchmark-serving`. One core for the server, wrk and PostgreSQL (over TCP) on the other;",
         "two forests of 50 trees; validation, metrics, request ids and the prediction log are on.",
-        "Ratios hold elsewhere, absolute figures do not. Medians of turns: echo, FastAPI and predictor by turns.", "",
+        "Ratios hold elsewhere, absolute figures do not. Medians of turns of echo, FastAPI and predictor, whose order",
+        "turns around every time.", "",
         "| connections | echo req/s | predictor req/s | of echo | echo p99 ms | p50 ms | p99 ms | p99 / echo's |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -44,8 +45,13 @@ def write(found: dict[str, Any], path: Path) -> str:
     ]
     if "soak" in found:
         soak = found["soak"]
-        lines += [f"Soak: {soak['answers']:,} answers in {soak['seconds']:g} s, all 200; resident memory"
-                  f" {soak['resident_mb_before']} to {soak['resident_mb_after']} MB.", ""]
+        lines += [
+            f"Soak of {soak['seconds']:g} s at {soak['rps']:,.0f} requests/s, {soak['rps'] / soak['capacity']:.0%} of"
+            f" capacity: {soak['answers']:,} answers, {soak['refused']:,} of them refused, {soak['broken']} broken; p99"
+            f" {soak['p99']:.1f} ms; resident memory {soak['resident_mb_before']} to {soak['resident_mb_after']} MB.",
+            f"Of {soak['compared']} logged answers none is further than {soak['relative_difference']:.0e} (relative)"
+            " from the scikit-learn forests'.", "",
+        ]
     times, tail = ours[8]["rps"] / naive["rps"], ours[8]["p99"] / echo[8]["p99"]
     slowest = max(paced[state]["p99"] for state in ("slow", "away")) / paced["up"]["p99"]
     promises = (

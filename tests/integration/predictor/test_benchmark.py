@@ -27,4 +27,6 @@ def test_every_path_of_the_serving_benchmark_answers() -> None:
     assert set(found["log"]) == {"closed", "paced", "kept", "insert"}
     assert set(found["log"]["closed"]) == set(found["log"]["paced"]) == {"up", "slow", "away"}
     assert found["log"]["kept"]["written"] >= found["log"]["kept"]["answers"] > 0
-    assert found["soak"]["answers"] > 0
+    assert found["soak"]["answers"] > found["soak"]["broken"] == 0
+    assert found["soak"]["compared"] == 500
+    assert found["soak"]["relative_difference"] < 1e-4
