@@ -77,13 +77,14 @@ class Drill:
 
 @dataclass
 class Bench:
-    """Where drills take place; the live stage is started for the first drill that needs it."""
+    """Where drills take place; the live stage and the quiet play begin with the first drill that needs them."""
 
     home: Path
     port: int
     supervisor_port: int
     say: Callable[[str], None]
     _stage: Stage | None = None
+    _quiet: Rehearsal | None = None
     _today: date = date(2012, 1, 9)
 
     def __post_init__(self) -> None:
@@ -106,6 +107,21 @@ class Bench:
                 raise ConfigurationError(f"the first run of the drills ended as {done}: see {self.home / 'runs'}")
         return self._stage
 
+    @contextmanager
+    def rehearse(
+        self, scenario: Callable[[datetime, datetime], Scenario], days: int, *, sensors: bool
+    ) -> Iterator[Rehearsal]:
+        """A play that was quiet until `BROKEN`; then the scenario holds for so many days."""
+        if self._quiet is None:
+            self.say("  preparing: train on 2011 and play quiet days")
+            self._quiet = Rehearsal(World.of(self.history), START, trees=TREES).__enter__()
+            self._quiet.play(BROKEN)
+        world = World.of(self.history)
+        change = scenario(datetime.combine(BROKEN, time()), datetime.combine(BROKEN + timedelta(days=days), time()))
+        world.break_sensors(change) if sensors else world.change(change)
+        with self._quiet.going_on_in(world) as play:
+            yield play
+
     def now(self) -> datetime:
         """The live stage's virtual time."""
         return datetime.combine(self._today, time())
@@ -126,24 +142,18 @@ class Bench:
         return frame.head(hours)
 
     def close(self) -> None:
-        """End the live stage."""
+        """End the live stage and the quiet play."""
         stage, self._stage = self._stage, None
         if stage is not None:
             stage.__exit__()
-
-
-def _rehearse(
-    bench: Bench, scenario: Callable[[datetime, datetime], Scenario], days: int, *, sensors: bool
-) -> Rehearsal:
-    world = World.of(bench.history)
-    change = scenario(datetime.combine(BROKEN, time()), datetime.combine(BROKEN + timedelta(days=days), time()))
-    world.break_sensors(change) if sensors else world.change(change)
-    return Rehearsal(world, START, trees=TREES)
+        quiet, self._quiet = self._quiet, None
+        if quiet is not None:
+            quiet.__exit__()
 
 
 def _bad_feed(report: Report, bench: Bench, scenario: Callable[[datetime, datetime], Scenario], label: str) -> None:
-    with _rehearse(bench, scenario, 3, sensors=True) as play:
-        before = play.play(BROKEN)
+    with bench.rehearse(scenario, 3, sensors=True) as play:
+        before = list(play.decisions)
         champion = play.ports.registry.version_of("champion")
         during = play.play(BROKEN + timedelta(days=3))
         held = [decision for decision in during if decision.action == "hold" or decision.state == "bad_data"]
@@ -191,8 +201,7 @@ def missing_hours(report: Report, bench: Bench) -> None:
 
 def clock_shift(report: Report, bench: Bench) -> None:
     """Counts are booked four hours late."""
-    with _rehearse(bench, lambda a, b: lambda f: scenarios.clock_shift(f, a, b), 6, sensors=False) as play:
-        play.play(BROKEN)
+    with bench.rehearse(lambda a, b: lambda f: scenarios.clock_shift(f, a, b), 6, sensors=False) as play:
         champion = play.ports.registry.version_of("champion")
         during = play.play(BROKEN + timedelta(days=6))
         loud = [index for index, decision in enumerate(during) if decision.action != "none"]
@@ -208,8 +217,7 @@ def clock_shift(report: Report, bench: Bench) -> None:
 
 def demand_up(report: Report, bench: Bench) -> None:
     """Demand rises by 30 % for good."""
-    with _rehearse(bench, lambda a, b: lambda f: scenarios.demand_scaled(f, a, b), 300, sensors=False) as play:
-        play.play(BROKEN)
+    with bench.rehearse(lambda a, b: lambda f: scenarios.demand_scaled(f, a, b), 300, sensors=False) as play:
         decisions = play.play(BROKEN + timedelta(days=24))
         runs = [key for key in play.runs._runs if key != "first"]
         level = [row.level for row in play.ports.records.levels("1") if row.forest == "stateless"]

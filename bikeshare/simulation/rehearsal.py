@@ -5,9 +5,10 @@ predictor's snapshot and forecaster, the monitor's whole recipe. What is not: co
 """
 
 import io
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -132,6 +133,11 @@ class InProcessRuns:
             ports.store, Outcome(run_key, result, promotion.reason, now, made.version, champion, before, after)
         )
 
+    def take_over(self, other: "InProcessRuns") -> None:
+        """Know the runs of another play and the models they made."""
+        self._runs.update(other._runs)
+        self.forecasters.update(other.forecasters)
+
     def find(self, run_key: str) -> Run | None:
         """The run of a key, or None."""
         return self._runs.get(run_key)
@@ -145,6 +151,10 @@ class InProcessRuns:
         if run_id not in self._runs:
             raise NotFound(f"no run {run_id!r} in this rehearsal")
         return self._runs[run_id]
+
+
+def _home() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="bikeshare-rehearsal-")
 
 
 def _no_plots(judged: pd.DataFrame, importance: pd.DataFrame, folder: Path) -> Path:
@@ -169,14 +179,7 @@ class Rehearsal:
     def __enter__(self) -> "Rehearsal":
         """Wire everything in a temporary home and train the first champion on all days before `start`."""
         self._exits = ExitStack()
-        self.home = Path(self._exits.enter_context(tempfile.TemporaryDirectory(prefix="bikeshare-rehearsal-")))
-        self.settings = Settings(home=self.home, environment_name="rehearsal", **self.policies)
-        from bikeshare.adapters.alerts import ConsoleNotifier
-
-        wired = wire(self.settings, job="monitor")
-        self.runs = InProcessRuns(lambda: self.ports, self.home, self.trees)
-        quiet = ConsoleNotifier(wired.records, self.home / "alerts.jsonl", stream=io.StringIO())
-        self.ports = replace(wired, runs=self.runs, rollouts=InProcessRollouts(), notifier=quiet)
+        self._wire(Path(self._exits.enter_context(_home())))
         self._landed_until = self.world.feed["timestamp"].iloc[0].date()
         now = datetime.combine(self.start, time()) + LABEL_DELAY
         self.deliver(self.start, now)
@@ -188,6 +191,33 @@ class Rehearsal:
     def __exit__(self, *_: object) -> None:
         """Remove the temporary home."""
         self._exits.close()
+
+    @contextmanager
+    def going_on_in(self, world: World) -> Iterator["Rehearsal"]:
+        """A copy of this play as it stands, whose next days are those of another world.
+
+        It has a home of its own; models it trains are stored beside the original's.
+        """
+        with _home() as folder:
+            shutil.copytree(self.home, folder, dirs_exist_ok=True)
+            other = replace(self, world=world, decisions=list(self.decisions))
+            other._wire(Path(folder))
+            other._landed_until = self._landed_until
+            other.runs.take_over(self.runs)
+            serving = self.ports.rollouts.serving_version()
+            if serving is not None:
+                other.ports.rollouts.promote_canary(serving)
+            yield other
+
+    def _wire(self, home: Path) -> None:
+        from bikeshare.adapters.alerts import ConsoleNotifier
+
+        self.home = home
+        self.settings = Settings(home=home, environment_name="rehearsal", **self.policies)
+        wired = wire(self.settings, job="monitor")
+        self.runs = InProcessRuns(lambda: self.ports, home, self.trees)
+        quiet = ConsoleNotifier(wired.records, home / "alerts.jsonl", stream=io.StringIO())
+        self.ports = replace(wired, runs=self.runs, rollouts=InProcessRollouts(), notifier=quiet)
 
     def deliver(self, until: date, now: datetime) -> None:
         """Deliver the days before `until` that were not delivered yet; the loop judges them."""
