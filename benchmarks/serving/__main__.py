@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
+from statistics import quantiles
 from typing import Any
 
 from benchmarks.serving.load import Load, middle, press, require_wrk
@@ -52,7 +53,7 @@ def measure(made: World, seconds: float) -> dict[str, Any]:
     found: dict[str, Any] = {"loads": {}, "batches": {}, "log": {}}
     with reference(made, "echo") as echo, reference(made, "naive") as naive, predictor(made) as server:
         found["ready_seconds"] = round(server.ready_seconds, 2)
-        found["loads"] = in_turns({"echo": echo, "predictor": server, "naive": naive}, seconds)
+        found["loads"], found["of_echo"] = in_turns({"echo": echo, "predictor": server, "naive": naive}, seconds)
         found["batches"] = {rows: asdict(sure(press(server.url, connections=4, seconds=seconds, rows=rows)))
                             for rows in BATCHES}
         found["resident_mb"] = round(server.resident_mb)
@@ -61,12 +62,17 @@ def measure(made: World, seconds: float) -> dict[str, Any]:
     return found
 
 
-def in_turns(servers: Mapping[str, Server], seconds: float) -> dict[str, dict[int, Any]]:
-    """Loads per number of connections, medians of short turns: the machine changes more within minutes than they do."""
+def in_turns(
+    servers: Mapping[str, Server], seconds: float
+) -> tuple[dict[str, dict[int, Any]], dict[int, dict[str, list[float]]]]:
+    """Medians of short turns per number of connections, and quartiles of the predictor's share of the echo.
+
+    The machine changes more within minutes than the servers do, so shares are taken within a turn.
+    """
     runs: dict[str, dict[int, list[Load]]] = {name: {} for name in servers}
     for server in servers.values():
         press(server.url, connections=8, seconds=seconds / 4)
-    for turn in range(max(1, round(seconds * 2))):
+    for turn in range(max(2, round(seconds * 4))):
         for count in CONNECTIONS:
             for name in sorted(servers, reverse=turn % 2 == 1):
                 if name != "naive" or count == 8:
@@ -74,7 +80,12 @@ def in_turns(servers: Mapping[str, Server], seconds: float) -> dict[str, dict[in
                     runs[name].setdefault(count, []).append(load)
                     # What a server still computes or logs for nobody would slow down the next one.
                     time.sleep(seconds / 8)
-    return {name: {count: asdict(middle(loads)) for count, loads in turns.items()} for name, turns in runs.items()}
+    pairs = {count: list(zip(runs["predictor"][count], runs["echo"][count], strict=True)) for count in CONNECTIONS}
+    return (
+        {name: {count: asdict(middle(loads)) for count, loads in turns.items()} for name, turns in runs.items()},
+        {count: {"rps": quantiles([ours.rps / echo.rps for ours, echo in found]),
+                 "p99": quantiles([ours.p99 / echo.p99 for ours, echo in found])} for count, found in pairs.items()},
+    )
 
 
 def two_processes(made: World, seconds: float) -> dict[str, float]:
@@ -103,8 +114,8 @@ def log_states(made: World, seconds: float) -> dict[str, Any]:
         with predictor(changed) as server:
             first = [sure(press(server.url, connections=8, seconds=seconds / 4)) for _ in range(3)]
             rate = min(load.rps for load in first) / 2
-            for _ in range(max(1, round(seconds * 2))):
-                for state in STATES:
+            for turn in range(max(2, round(seconds * 4))):
+                for state in sorted(STATES, reverse=turn % 2 == 1):
                     proxy.become(state)
                     closed[state].append(sure(press(server.url, connections=8, seconds=seconds / 4)))
                     paced[state].append(press(server.url, connections=32, seconds=seconds / 2, rate=rate))
@@ -118,6 +129,8 @@ def log_states(made: World, seconds: float) -> dict[str, Any]:
     if kept["dropped"] or kept["written"] < answers:
         raise RuntimeError(f"{answers} answers, but {kept} below the size of the spool")
     return {
+        "to_up": {state: quantiles([load.p99 / up.p99 for load, up in zip(paced[state], paced["up"], strict=True)])
+                  for state in STATES},
         "closed": {state: asdict(middle(closed[state])) for state in STATES},
         "paced": {state: asdict(middle(paced[state])) for state in STATES},
         "kept": kept | {"answers": answers}, "insert": insert_cost(made, 20_000 if seconds < 1 else 100_000),
