@@ -116,15 +116,36 @@ def _run(
     return snapshot.get_html_str(as_iframe=False), {"columns": columns, "drifted": drifted, "share": share}
 
 
+_OVER, _WITHIN = "<td><b class='over'>over</b></td>", "<td><b class='within'>within</b></td>"
+_STYLE = """
+#bikeshare-verdict{font:15px/1.5 system-ui,sans-serif;color:#1c2430;background:#fff;max-width:1100px;margin:24px auto;
+  padding:20px 24px;border:1px solid #dfe2e6;border-left:5px solid #1862b8;border-radius:10px}
+#bikeshare-verdict h1{font-size:22px;margin:0 0 8px}
+#bikeshare-verdict p,#bikeshare-verdict summary,#bikeshare-verdict th{color:#5b6675}
+#bikeshare-verdict p.reason{color:#1c2430;font-size:16px}
+#bikeshare-verdict table{border-collapse:collapse;margin:12px 0}
+#bikeshare-verdict th,#bikeshare-verdict td{padding:6px 18px 6px 0;border-bottom:1px solid #dfe2e6;text-align:left}
+#bikeshare-verdict th{font-weight:400}
+#bikeshare-verdict .number{text-align:right}
+#bikeshare-verdict b.action,#bikeshare-verdict b.over,#bikeshare-verdict b.within{font-size:13px;padding:2px 10px;
+  border-radius:99px;margin-right:10px}
+#bikeshare-verdict b.action{background:#dde8f6;color:#1862b8}
+#bikeshare-verdict b.over{background:#f1e7cd;color:#7d5900}
+#bikeshare-verdict b.within{background:#d9ebe3;color:#0b6e4f}
+"""
+"""Evidently's page has styles of its own and no variables of ours; the colours are those of `core/look.css`."""
+
+
 def _summary(title: str, verdict: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td>{html.escape(str(item['name']))}</td><td>{item['value']:.3g}</td><td>{item['limit']:.3g}</td>"
-        f"<td>{'over' if item['exceeded'] else 'within'}</td><td>{html.escape(str(item['sentence']))}</td></tr>"
+        f"<tr><td>{html.escape(str(item['name']))}</td><td class='number'>{item['value']:.3g}</td>"
+        f"<td class='number'>{item['limit']:.3g}</td>{_OVER if item['exceeded'] else _WITHIN}"
+        f"<td>{html.escape(str(item['sentence']))}</td></tr>"
         for item in verdict.get("findings", ())
     )
     table = (
-        "<table border='1' cellpadding='6' style='border-collapse:collapse'><tr><th>quantity</th><th>seen</th>"
-        f"<th>limit</th><th></th><th></th></tr>{rows}</table>" if rows else ""
+        "<table><tr><th>quantity</th><th class='number'>seen</th><th class='number'>limit</th><th></th>"
+        f"<th></th></tr>{rows}</table>" if rows else ""
     )
     scores = "".join(
         f"<tr><td>{html.escape(str(item['column']))}</td><td>{html.escape(str(item['method']))}</td>"
@@ -133,9 +154,8 @@ def _summary(title: str, verdict: Mapping[str, Any], raw: Mapping[str, Any]) -> 
     )
     appendix = (
         "<details><summary>Distances of the served inputs from training (w1, js, psi: all of it; season: the same "
-        "weeks, limit learned from training itself)</summary><table border='1' cellpadding='4' "
-        "style='border-collapse:collapse'><tr><th>column</th><th>method</th><th>distance</th><th>limit</th></tr>"
-        f"{scores}</table></details>" if scores else ""
+        "weeks, limit learned from training itself)</summary><table><tr><th>column</th><th>method</th>"
+        f"<th>distance</th><th>limit</th></tr>{scores}</table></details>" if scores else ""
     )
     share = (
         f"Below: Evidently's plain comparison with all of training ({len(raw['drifted'])} of {len(raw['columns'])} "
@@ -143,10 +163,11 @@ def _summary(title: str, verdict: Mapping[str, Any], raw: Mapping[str, Any]) -> 
         "between weeks. It explains; the quantities above decide."
     )
     return (
-        "<section id='bikeshare-verdict' style='font-family:sans-serif;max-width:1100px;margin:24px auto;padding:16px;"
-        f"border:2px solid #444;border-radius:6px'><h1>{html.escape(title)}</h1>"
-        f"<p><b>{html.escape(str(verdict.get('state', '')))}: {html.escape(str(verdict.get('action', '')))}</b></p>"
-        f"<p>{html.escape(str(verdict.get('reason', '')))}</p>{table}{appendix}<p>{share}</p></section>"
+        f"<style>{_STYLE}</style><section id='bikeshare-verdict'><h1>{html.escape(title)}</h1>"
+        f"<p><b class='action'>{html.escape(str(verdict.get('action', '')))}</b>"
+        f"<span>{html.escape(str(verdict.get('state', '')))}</span></p>"
+        f"<p class='reason'>{html.escape(str(verdict.get('reason', '')))}</p>{table}{appendix}"
+        f"<p>{share}</p></section>"
     )
 
 
