@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+BY_FILE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 export BENTOML_DO_NOT_TRACK := True
 export DO_NOT_TRACK := 1
 
@@ -31,18 +32,19 @@ drill: setup  ## Break things on purpose and check every reaction
 replay: setup  ## Replay all of 2012 and write benchmarks/replay.md
 	$(BIN)/bikeshare replay --write benchmarks/replay.md
 
-test: check  ## Everything CI runs: static checks, then all tests with coverage of the core
+test: check  ## Everything CI runs: static checks, unit tests with coverage of the core, then all others
 	hack/chromium.sh
 	hack/prometheus.sh >/dev/null
-	$(BIN)/python -m pytest --ignore=tests/charts --ignore=tests/manifests --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=xml
+	$(BIN)/python -m pytest $(BY_FILE) tests/unit --cov --cov-report=term --cov-report=xml
 	$(BIN)/coverage report --include='bikeshare/core/*' --fail-under=95
+	$(BIN)/python -m pytest $(BY_FILE) --ignore=tests/unit --ignore=tests/charts --ignore=tests/manifests
 
 test-fast: setup  ## Unit tests only (seconds)
 	$(BIN)/python -m pytest tests/unit -q
 
 test-charts: setup  ## Charts, manifests and scripts without a cluster; CRD_SCHEMAS names schemas of CRDs
 	hack/tools.sh
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/charts tests/manifests
+	$(BIN)/python -m pytest $(BY_FILE) tests/charts tests/manifests
 
 test-cluster: setup  ## Roll-outs and charts on a real API server (builds one from Go modules, once)
 	hack/tools.sh helm
