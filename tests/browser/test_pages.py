@@ -275,6 +275,7 @@ def test_rollback_needs_reason_key_and_confirmation(app: App, visit: Open) -> No
     page.get_by_role("button", name=re.compile("Roll back to version 1")).click()
     expect(page.get_by_role("button", name="Roll back now")).to_be_disabled()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)  # else the next words go into the one that closes
 
     dialog(page, "wrong")
 
