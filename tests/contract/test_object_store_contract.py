@@ -85,6 +85,20 @@ def test_delete_removes_and_is_quiet_about_absent_keys(store: ObjectStore) -> No
     assert [item.key for item in store.list("a/")] == ["a/d"]
 
 
+def test_what_cannot_be_deleted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FolderStore(tmp_path)
+    store.put("raw/day", b"1")
+
+    def denied(path: Path, missing_ok: bool = False) -> None:  # root, who runs this too, may delete everything
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", denied)
+        with pytest.raises(Unavailable, match="cannot delete raw/day: Permission denied"):
+            store.delete("raw/day")
+    assert store.get("raw/day") == b"1"
+
+
 def test_if_absent_wins_once(store: ObjectStore) -> None:
     store.put("lock", b"mine", if_absent=True)
     with pytest.raises(Conflict):
