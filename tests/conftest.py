@@ -27,6 +27,7 @@ class _OnePlay(LoadFileScheduling):
         return "tests/browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
     """The scheduler of `--dist loadfile`; others stay as they are."""
     return _OnePlay(config, log) if config.getoption("dist") == "loadfile" else None

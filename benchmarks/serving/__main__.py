@@ -189,6 +189,7 @@ def insert_cost(made: World, rows: int) -> dict[str, float]:
     from services.predictor.spool import Spool
 
     records = SqlRecords(made.database_url)
+    before = rows_in(made.database_url)
     answer = SingleForecast(312.4871937, 251.1873621, 380.9918273, 208.1726354, 441.8827364, 0, False, 9.0)
     logged = [
         LoggedHour(f"insert-{rows}-{number}", NOW, "1", SingleHour(372_000, 24.1, 25.3, 55.0, 12.7, 0), answer)
@@ -204,9 +205,10 @@ def insert_cost(made: World, rows: int) -> dict[str, float]:
                 time.sleep(0.01)
         log.close()
         wall, cpu = time.perf_counter() - began, time.process_time() - used
-    stored = records.delete_predictions_before(NOW + timedelta(seconds=1))
+    stored = rows_in(made.database_url) - before
+    records.delete_predictions_before(NOW + timedelta(seconds=1))
     records.close()
-    if stored < rows:
+    if stored != rows:
         raise RuntimeError(f"{stored} of {rows} rows arrived")
     return {"rows_per_second": round(rows / wall), "cpu_us_per_row": round(cpu / rows * 1e6, 1)}
 

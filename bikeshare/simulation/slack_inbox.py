@@ -24,12 +24,14 @@ class SlackInbox:
         messages: What was accepted, oldest first.
         refused: What was wrong with refused payloads.
         requests: How many requests arrived, failed ones included.
+        unwanted: Messages with one of these texts are refused as malformed, whatever they hold.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.messages: list[Message] = []
         self.refused: list[str] = []
         self.requests = 0
+        self.unwanted: set[str] = set()
         self._failures: list[int] = []
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
@@ -81,6 +83,7 @@ class SlackInbox:
             if self._failures:
                 return self._failures.pop(0), {"Retry-After": "0"}, b"fail"
             wrong = problems(payload)
+            wrong += [f"{text!r} is unwanted" for text in self.unwanted if text in str(payload.get("text"))]
             if path.startswith("/services/"):
                 if wrong:
                     self.refused.append("; ".join(wrong))

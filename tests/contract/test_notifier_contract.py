@@ -162,6 +162,44 @@ def test_a_wrong_token_keeps_the_alert_and_names_no_secret() -> None:
         assert "secret-token" not in kept.reason
 
 
+def slack_notifier(records: MemoryRecords, slack: SlackInbox, way: str) -> SlackNotifier:
+    if way == "bot":
+        return SlackNotifier(records, bot_token="xoxb-1", channel="C1", api_url=slack.api_url)
+    return SlackNotifier(records, webhook_url=slack.webhook_url)
+
+
+@pytest.mark.parametrize("way", ["bot", "webhook"])
+def test_an_alert_that_slack_will_never_take_holds_back_no_other(way: str, caplog: pytest.LogCaptureFixture) -> None:
+    with SlackInbox() as slack:
+        notifier = slack_notifier(MemoryRecords(), slack, way)
+        slack.fail(503, times=50)
+        for key in ("drift:1", "drift:2"):
+            notifier.send(alert(key))
+        slack.recover()
+        slack.unwanted = {"About drift:1", "About drift:3"}
+
+        refused = notifier.send(alert("drift:3"))
+
+        assert [message.text.splitlines()[0] for message in slack.messages] == ["About drift:2"]
+        assert not refused.sent
+        assert "Slack refused the message" in refused.reason
+        assert notifier.send(alert("drift:4")).sent
+        assert notifier.deliver_pending() == 0
+    assert [record.args[0] for record in caplog.records if record.name == "bikeshare.alerts"] == ["drift:1", "drift:3"]
+
+
+def test_a_thread_that_slack_does_not_know_is_opened_anew(tmp_path: Path) -> None:
+    records = MemoryRecords()
+    ConsoleNotifier(records, tmp_path / "alerts.jsonl").send(alert())
+    with SlackInbox() as slack:
+        notifier = slack_notifier(records, slack, "bot")
+        opened = notifier.send(alert("drift:2"))
+        notifier.send(alert("drift:3"))
+
+        assert [message.thread for message in slack.messages] == ["", slack.messages[0].ts]
+        assert opened.thread == slack.messages[0].ts
+
+
 def test_slack_that_is_not_there_keeps_the_alert() -> None:
     with SlackInbox() as slack:
         webhook = slack.webhook_url

@@ -1,5 +1,6 @@
 """What was already said: de-duplication, threads and the outbox, kept in the records so that every process agrees."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -8,9 +9,11 @@ from functools import partial
 from typing import Any
 
 from bikeshare.core.alerts import Alert
-from bikeshare.core.messages import from_document, to_document
+from bikeshare.core.messages import from_document, plain_text, to_document
 from bikeshare.errors import Conflict
 from bikeshare.ports import Receipt, Records
+
+logger = logging.getLogger("bikeshare.alerts")
 
 STATE = "alerts"
 REPEAT_AFTER = timedelta(hours=24)
@@ -18,11 +21,15 @@ _FORGET_AFTER = timedelta(days=60)
 _ATTEMPTS = 10
 
 Deliver = Callable[[Alert, str | None], str | None]
-"""Carry one alert into a thread (None: open one); return the thread. Raises Undelivered."""
+"""Carry one alert into a thread (None: open one); return the thread. Raises Undelivered or Refused."""
 
 
 class Undelivered(Exception):
-    """The carrier did not take the alert; it stays in the outbox. Never leaves the package."""
+    """The carrier takes nothing now; the alert stays in the outbox. Never leaves the package."""
+
+
+class Refused(Exception):
+    """The carrier will never take this alert, but may take others: it must not hold them back. Never leaves either."""
 
 
 class AlertBook:
@@ -52,11 +59,14 @@ class AlertBook:
         except Undelivered as problem:
             self._change(lambda old: {**old, "outbox": [*old.get("outbox", ()), to_document(alert)]})
             return Receipt(False, f"{problem}; kept in the outbox, sent with the next look", thread)
+        except Refused as problem:
+            _tell_refusal(alert, problem)
+            return Receipt(False, f"{problem}; not kept", thread)
         self._change(lambda old: _noted(old, alert, thread))
         return Receipt(True, "sent", thread)
 
     def deliver_pending(self) -> int:
-        """Send what waits in the outbox, oldest first; stop at the first refusal. Returns how many went out."""
+        """Send what waits in the outbox, oldest first, until the carrier takes nothing. Returns how many went out."""
         done = 0
         with suppress(Undelivered):
             for _ in self._drain():
@@ -64,12 +74,17 @@ class AlertBook:
         return done
 
     def _drain(self) -> Iterator[Alert]:
-        """Each alert of the outbox once it is out; raises Undelivered at the first that is not taken."""
+        """Each alert of the outbox once it is out; raises Undelivered when the carrier takes nothing."""
         document, _ = self._records.load_state(STATE)
         for item in document.get("outbox", ()):
             alert = from_document(item)
             current, _ = self._records.load_state(STATE)
-            thread = self._deliver(alert, _thread(current, alert.incident))
+            try:
+                thread = self._deliver(alert, _thread(current, alert.incident))
+            except Refused as problem:
+                _tell_refusal(alert, problem)
+                self._change(partial(_without, key=alert.key))
+                continue
             self._change(partial(_noted, alert=alert, thread=thread))
             yield alert
 
@@ -88,6 +103,14 @@ class AlertBook:
                     raise
 
 
+def _tell_refusal(alert: Alert, problem: Refused) -> None:
+    logger.error("an alert cannot be delivered: %s: %s\n%s", alert.key, problem, plain_text(alert))
+
+
+def _without(old: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {**old, "outbox": [item for item in old.get("outbox", ()) if item["key"] != key]}
+
+
 def _thread(document: Mapping[str, Any], incident: str) -> str | None:
     known = document.get("threads", {}).get(incident)
     return known["thread"] if known else None
@@ -104,5 +127,4 @@ def _noted(old: Mapping[str, Any], alert: Alert, thread: str | None) -> dict[str
                if datetime.fromisoformat(item["at"]) > oldest}
     if thread is not None:
         threads[alert.incident] = {"thread": thread, "at": alert.at.isoformat()}
-    outbox = [item for item in old.get("outbox", ()) if item["key"] != alert.key]
-    return {**old, "sent": sent, "threads": threads, "outbox": outbox}
+    return {**_without(old, alert.key), "sent": sent, "threads": threads}

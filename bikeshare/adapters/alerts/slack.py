@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bikeshare.adapters.alerts.book import AlertBook, Undelivered
+from bikeshare.adapters.alerts.book import AlertBook, Refused, Undelivered
 from bikeshare.core.alerts import Alert
 from bikeshare.core.messages import blocks, plain_text
 from bikeshare.errors import ConfigurationError
@@ -10,6 +10,14 @@ from bikeshare.ports import Receipt, Records
 
 _TIMEOUT_SECONDS = 5
 _RETRIES = 2
+
+_NO_SUCH_THREAD = frozenset({"thread_not_found", "invalid_thread_ts"})
+"""Another notifier, or another channel, opened the thread: `chat.postMessage`, errors."""
+
+_BAD_MESSAGE = frozenset({
+    "invalid_arguments", "invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "no_text",
+})
+"""Errors of `chat.postMessage` that concern this one message; all others concern the bot, its channel or Slack."""
 
 
 class SlackNotifier:
@@ -56,23 +64,31 @@ class SlackNotifier:
             self._call_webhook(alert)
             return None
         except SlackApiError as error:
-            code = getattr(error.response, "status_code", 200)
+            code, name = getattr(error.response, "status_code", 200), error.response.get("error", "unknown")
+            if name in _BAD_MESSAGE:
+                raise Refused(f"Slack refused the message ({name})") from error
             raise Undelivered(
                 f"Slack does not answer (HTTP {code})" if code >= 500
-                else f"Slack refused the message ({error.response.get('error', 'unknown')})"
+                else f"Slack refused the message ({name})"
             ) from error
         except (SlackClientError, OSError, ValueError) as error:
             raise Undelivered(f"Slack does not answer ({type(error).__name__})") from error
 
     def _post(self, alert: Alert, thread: str | None) -> str:
         from slack_sdk import WebClient
+        from slack_sdk.errors import SlackApiError
 
         client = WebClient(
             token=self._bot_token, base_url=self._api_url, timeout=_TIMEOUT_SECONDS, retry_handlers=_retries()
         )
-        answer = client.chat_postMessage(
-            channel=self._channel, text=plain_text(alert), blocks=blocks(alert, self._environment), thread_ts=thread,
-        )
+        text, content = plain_text(alert), blocks(alert, self._environment)
+        try:
+            answer = client.chat_postMessage(channel=self._channel, text=text, blocks=content, thread_ts=thread)
+        except SlackApiError as error:
+            if thread is None or error.response.get("error") not in _NO_SUCH_THREAD:
+                raise
+            thread = None
+            answer = client.chat_postMessage(channel=self._channel, text=text, blocks=content)
         return thread or str(answer["ts"])
 
     def _call_webhook(self, alert: Alert) -> None:
@@ -81,7 +97,9 @@ class SlackNotifier:
         client = WebhookClient(self._webhook_url, timeout=_TIMEOUT_SECONDS, retry_handlers=_retries())
         answer = client.send(text=plain_text(alert), blocks=blocks(alert, self._environment))
         if answer.status_code != 200:
-            raise Undelivered(f"Slack refused the message (HTTP {answer.status_code} {answer.body[:80]})")
+            # 400 is about the payload; 403, 404 and 410 are about the webhook.
+            kind = Refused if answer.status_code == 400 else Undelivered
+            raise kind(f"Slack refused the message (HTTP {answer.status_code} {answer.body[:80]})")
 
 
 def _retries() -> list[Any]:
