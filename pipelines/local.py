@@ -43,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         error = error or f"the outcome cannot be read: {failure}"
     shutil.rmtree(folder / "tmp", ignore_errors=True)
     status, reason = _verdict(outcome, error)
+    if status == "succeeded":  # what is worth keeping lies in the store and in the registry by now
+        shutil.rmtree(folder / "artifacts", ignore_errors=True)
     update_run(
         folder, status=status, finished_at=_wall_time(), error=error or None, reason_of_end=reason,
         result=None if outcome is None else outcome.result, version=None if outcome is None else outcome.version,
@@ -91,12 +93,6 @@ def _verdict(outcome: Outcome | None, error: str) -> tuple[str, str]:
     if error or outcome.result not in ("promoted", "refused"):
         return "failed", outcome.reason if outcome.result != "promoted" else error
     return "succeeded", outcome.reason
-
-
-
-
-
-
 
 
 def _wall_time() -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 from bikeshare.core.charts import Figure, Line, share
 from bikeshare.core.profiles import CATEGORIES, NUMERIC
@@ -77,6 +78,12 @@ def report_name(key: str) -> str:
             time, _, kind = folder.partition("-")
             return f"{day.removeprefix('date=')} {time[:2]}:{time[2:]}, {kind.replace('_', ' ')}"
     return key
+
+
+def report_key(url: str) -> str:
+    """Store key of a report from its address, whatever folder or bucket the store lies in."""
+    _, mark, rest = url.rpartition("reports/")
+    return unquote(mark + rest)
 
 
 def _by_column(gauges: Mapping[str, float], name: str) -> dict[tuple[str, str], float]:

@@ -236,4 +236,7 @@ def test_the_lease_is_free_again_and_the_intents_are_closed(world: World) -> Non
 
 
 def test_nothing_temporary_is_left_behind(world: World) -> None:
-    assert list((world.settings.home / "runs").glob("*/tmp")) == []
+    runs = world.settings.home / "runs"
+    assert list(runs.glob("*/tmp")) == []
+    kept = {path.parent.name for path in runs.glob("*/artifacts")}
+    assert kept.isdisjoint({key for key, ended in world.ended.items() if ended.run.status == "succeeded"})

@@ -1,5 +1,6 @@
 """Every way to start pipeline runs behaves the same: kfp.local in a child process, the KFP API, and the fake."""
 
+import fcntl
 import functools
 import json
 import os
@@ -193,6 +194,16 @@ def test_a_killed_local_run_has_failed_although_nobody_wrote_it_down(local: Loca
     assert list(local.active()) == []
 
 
+def test_a_dead_run_is_dead_for_everybody_who_looks_at_once(local: LocalRuns, orders: Path) -> None:
+    run = local.submit({"orders": str(orders)}, run_key="killed", reason="manual")
+    folder = Path(run.url.removeprefix("file://"))
+    os.killpg(read_run(folder)["pid"], signal.SIGKILL)
+    until_ended(local, run.run_id)
+    with (folder / "run.lock").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert local.get(run.run_id).status == "failed"
+
+
 def test_a_run_outlives_the_process_that_asked_for_it(local: LocalRuns, orders: Path, package: Path) -> None:
     run = local.submit({"orders": str(orders)}, run_key="kept", reason="manual")
     other = LocalRuns(Path(run.url.removeprefix("file://")).parents[1], {}, package)
@@ -295,12 +306,54 @@ def test_a_server_that_is_not_there_is_unavailable(package: Path) -> None:
 
 
 def test_active_runs_are_read_page_by_page(server: KfpServer, package: Path) -> None:
+    runs = remote(server, package)
+    runs.submit({}, run_key="first", reason="manual")
+    (experiment,) = server.experiments
     for number in range(130):
         server.runs[str(number)] = {
             "run_id": str(number), "display_name": f"r{number}", "state": "RUNNING" if number % 2 else "SUCCEEDED",
-            "created_at": "2026-01-01T00:00:00Z",
+            "created_at": "2026-01-01T00:00:00Z", "experiment_id": experiment,
         }
-    assert len(remote(server, package).active()) == 65
+    assert len(runs.active()) == 66
+
+
+def test_runs_of_other_experiments_are_not_ours(server: KfpServer, package: Path) -> None:
+    runs = remote(server, package)
+    server.runs["foreign"] = {
+        "run_id": "foreign", "display_name": "their-training", "state": "RUNNING", "experiment_id": "theirs",
+        "created_at": "2026-01-01T00:00:00Z",
+    }
+    assert list(runs.active()) == []
+    assert server.experiments == {}
+    runs.submit({}, run_key="ours", reason="manual")
+    assert [run.run_key for run in runs.active()] == ["ours"]
+
+
+def test_a_scheduled_run_counts_as_ours(server: KfpServer, package: Path) -> None:
+    runs = remote(server, package)
+    runs.schedule("image-1", "0 30 3 * * *", {})
+    (recurring,) = server.recurring.values()
+    server.runs["scheduled"] = {
+        "run_id": "scheduled", "display_name": "bikeshare-training-schedule-1", "state": "RUNNING",
+        "experiment_id": recurring["experiment_id"], "created_at": "2026-01-01T00:00:00Z",
+    }
+    assert [run.run_id for run in runs.active()] == ["scheduled"]
+
+
+def test_a_version_beyond_the_first_page_is_known(server: KfpServer, package: Path) -> None:
+    runs = remote(server, package)
+    first = runs.publish("image-1")
+    pipeline = server.versions[first]["pipeline_id"]
+    for number in range(2, 130):
+        server.versions[f"v{number}"] = {
+            "pipeline_version_id": f"v{number}", "pipeline_id": pipeline, "display_name": f"image-{number}",
+            "name": f"image-{number}", "created_at": f"2026-02-01T00:{number // 60:02d}:{number % 60:02d}Z",
+        }
+    count = len(server.versions)
+    assert runs.publish("image-1") == first
+    assert len(server.versions) == count
+    runs.schedule("image-1", "0 30 3 * * *", {})
+    assert started_version(server, runs, "a") == "image-1"
 
 
 def test_scheduling_keeps_one_recurring_run_of_the_newest_version(server: KfpServer, package: Path) -> None:

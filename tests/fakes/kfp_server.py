@@ -45,7 +45,15 @@ def _matching(items: dict[str, dict[str, Any]], query: dict[str, list[str]]) -> 
     for predicate in json.loads(query.get("filter", ["{}"])[0] or "{}").get("predicates", []):
         assert predicate["operation"] == "EQUALS"
         found = [item for item in found if item[predicate["key"]] == predicate["stringValue"]]
+    if "experiment_id" in query:
+        found = [item for item in found if item["experiment_id"] == query["experiment_id"][0]]
     return found
+
+
+def _page(name: str, found: list[dict[str, Any]], query: dict[str, list[str]]) -> dict[str, Any]:
+    size, start = int(query.get("page_size", ["100"])[0] or 100), int(query.get("page_token", ["0"])[0] or 0)
+    more = {"next_page_token": str(start + size)} if len(found) > start + size else {}
+    return {name: found[start: start + size], **more}
 
 
 def _handler(state: KfpServer) -> type[BaseHTTPRequestHandler]:
@@ -88,7 +96,7 @@ def _handler(state: KfpServer) -> type[BaseHTTPRequestHandler]:
                 return 200, self._upload(path, query)
             if steps[0] == "pipelines" and len(steps) == 3 and method == "GET":
                 found = [item for item in _matching(state.versions, query) if item["pipeline_id"] == steps[1]]
-                return 200, {"pipeline_versions": found}
+                return 200, _page("pipeline_versions", found, query)
             kinds = {
                 "runs": (state.runs, "run_id"), "experiments": (state.experiments, "experiment_id"),
                 "pipelines": (state.pipelines, "pipeline_id"), "recurringruns": (state.recurring, "recurring_run_id"),
@@ -105,10 +113,7 @@ def _handler(state: KfpServer) -> type[BaseHTTPRequestHandler]:
                     return 404, {"message": "not found", "code": 5}
                 return 200, items.pop(steps[1]) if method == "DELETE" else items[steps[1]]
             name = {"recurringruns": "recurringRuns"}.get(steps[0], steps[0])
-            found = _matching(items, query)
-            size, start = int(query.get("page_size", ["100"])[0] or 100), int(query.get("page_token", ["0"])[0] or 0)
-            more = {"next_page_token": str(start + size)} if len(found) > start + size else {}
-            return 200, {name: found[start: start + size], **more}
+            return 200, _page(name, _matching(items, query), query)
 
         def _upload(self, path: str, query: dict[str, list[str]]) -> dict[str, Any]:
             name = query["name"][0]

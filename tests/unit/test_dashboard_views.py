@@ -8,7 +8,7 @@ from bikeshare.adapters.scrape import read_exposition
 from bikeshare.adapters.telemetry import METRICS
 from bikeshare.core.advice import ADVICE, NOT_STARTED, advise
 from bikeshare.core.checklist import checklist, occasion, slice_errors, standing, trained_on
-from bikeshare.core.drift_view import columns_now, finding_figure, raw_figure, report_name
+from bikeshare.core.drift_view import columns_now, finding_figure, raw_figure, report_key, report_name
 from bikeshare.core.health import HealthPolicy, Vitals, judge_health, overall, quantile, read_vitals
 from bikeshare.core.monitor_memory import State
 from bikeshare.core.promotion import Check, Promotion
@@ -233,3 +233,10 @@ def test_columns_stand_against_their_own_limit_and_evidentlys() -> None:
 )
 def test_reports_have_names(key, name) -> None:
     assert report_name(key) == name
+
+
+@pytest.mark.parametrize("place", ["s3://bikes/reports", "file:///srv/reports/bikes/reports", "file:///srv/bikes/reports"])
+def test_a_report_is_found_wherever_the_store_lies(place: str) -> None:
+    assert report_key(f"{place}/date%3D2012-05-14/0600-drift/report.html") == (
+        "reports/date=2012-05-14/0600-drift/report.html"
+    )

@@ -74,8 +74,8 @@ class KfpRuns:
         return self._kfp.retry(f"look for run {run_key}", lambda: self._find(run_key))
 
     def active(self) -> Sequence[Run]:
-        """Runs that have not ended, newest first."""
-        found = self._kfp.retry("list runs", self._all_runs)
+        """Runs of our experiment that have not ended, newest first; other pipelines are not our business."""
+        found = self._kfp.retry("list runs", self._our_runs)
         return [run for run in found if run.status in ("pending", "running", "unknown")]
 
     def get(self, run_id: str) -> Run:
@@ -124,18 +124,9 @@ class KfpRuns:
         found = [item for item in page.runs or [] if item.display_name == run_key]
         return _to_run(found[0], self._kfp) if found else None
 
-    def _all_runs(self) -> list[Run]:
-        found: list[Run] = []
-        token = ""
-        while True:
-            page = self._kfp.service("Run").run_service_list_runs(
-                namespace=self._kfp.namespace, page_size=100, page_token=token, sort_by="created_at desc",
-                _request_timeout=self._kfp.timeout_seconds,
-            )
-            found.extend(_to_run(item, self._kfp) for item in page.runs or [])
-            token = page.next_page_token or ""
-            if not token:
-                return found
+    def _our_runs(self) -> list[Run]:
+        experiment = self._kfp.known_experiment()
+        return [] if experiment is None else [_to_run(item, self._kfp) for item in self._kfp.runs(experiment)]
 
 
 def _to_run(answer: Any, kfp: KfpApi) -> Run:

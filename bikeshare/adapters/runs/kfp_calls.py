@@ -50,33 +50,64 @@ class KfpApi:
 
     def versions(self, pipeline_id: str) -> list[Any]:
         """Published versions, newest first."""
-        page = self.service("Pipeline").pipeline_service_list_pipeline_versions(
-            pipeline_id, sort_by="created_at desc", page_size=100, _request_timeout=self.timeout_seconds
+        service = self.service("Pipeline")
+        return self.all_pages(
+            lambda token: service.pipeline_service_list_pipeline_versions(
+                pipeline_id, sort_by="created_at desc", page_size=100, page_token=token,
+                _request_timeout=self.timeout_seconds,
+            ), "pipeline_versions",
         )
-        return list(page.pipeline_versions or [])
 
     def recurring(self, name: str) -> list[Any]:
         """Recurring runs of that name, newest first."""
-        page = self.service("RecurringRun").recurring_run_service_list_recurring_runs(
-            namespace=self.namespace, page_size=100, sort_by="created_at desc", _request_timeout=self.timeout_seconds
+        service = self.service("RecurringRun")
+        found = self.all_pages(
+            lambda token: service.recurring_run_service_list_recurring_runs(
+                namespace=self.namespace, page_size=100, page_token=token, sort_by="created_at desc",
+                _request_timeout=self.timeout_seconds,
+            ), "recurring_runs",
         )
-        return [item for item in page.recurring_runs or [] if item.display_name == name]
+        return [item for item in found if item.display_name == name]
+
+    def runs(self, experiment_id: str) -> list[Any]:
+        """Runs of an experiment, newest first."""
+        service = self.service("Run")
+        return self.all_pages(
+            lambda token: service.run_service_list_runs(
+                namespace=self.namespace, experiment_id=experiment_id, page_size=100, page_token=token,
+                sort_by="created_at desc", _request_timeout=self.timeout_seconds,
+            ), "runs",
+        )
+
+    def known_experiment(self) -> str | None:
+        """Id of our experiment, None before the first run."""
+        page = self.service("Experiment").experiment_service_list_experiments(
+            namespace=self.namespace, filter=named(EXPERIMENT), _request_timeout=self.timeout_seconds
+        )
+        found = [item for item in page.experiments or [] if item.display_name == EXPERIMENT]
+        return self.required(found[0], "experiment_id") if found else None
 
     def experiment(self) -> str:
         """Id of our experiment, created if absent."""
         import kfp_server_api
 
-        service = self.service("Experiment")
-        page = service.experiment_service_list_experiments(
-            namespace=self.namespace, filter=named(EXPERIMENT), _request_timeout=self.timeout_seconds
-        )
-        found = [item for item in page.experiments or [] if item.display_name == EXPERIMENT]
-        if not found:
-            found = [service.experiment_service_create_experiment(
+        return self.known_experiment() or self.required(
+            self.service("Experiment").experiment_service_create_experiment(
                 kfp_server_api.V2beta1Experiment(display_name=EXPERIMENT, namespace=self.namespace),
                 _request_timeout=self.timeout_seconds,
-            )]
-        return self.required(found[0], "experiment_id")
+            ), "experiment_id",
+        )
+
+    def all_pages(self, read: Callable[[str], Any], field: str) -> list[Any]:
+        """Everything a listing holds; `read` takes the token of a page, `field` names its items."""
+        found: list[Any] = []
+        token = ""
+        while True:
+            page = read(token)
+            found.extend(getattr(page, field) or [])
+            token = page.next_page_token or ""
+            if not token:
+                return found
 
     def required(self, answer: Any, field: str) -> str:
         """A field that a real API server always sends."""

@@ -140,7 +140,7 @@ def _read(folder: Path) -> Run:
 def _is_alive(folder: Path) -> bool:
     try:
         with (folder / "run.lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: others may be looking, too
     except BlockingIOError:
         return True
     except FileNotFoundError:

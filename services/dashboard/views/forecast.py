@@ -23,7 +23,6 @@ from bikeshare.core.weather_plan import (
     to_csv,
     typed,
 )
-from bikeshare.errors import DataError
 from services.dashboard import frame
 from services.dashboard import world as data
 from services.dashboard.world import World
@@ -140,6 +139,3 @@ def table_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
-
-
-__all__ = ["DataError", "show", "table_csv"]

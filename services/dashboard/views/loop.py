@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
 from html import escape
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import streamlit as st
 
 from bikeshare.core.advice import advise
 from bikeshare.core.diary import Diary
+from bikeshare.core.drift_view import report_key
 from bikeshare.core.timeline import Card, card_html, condense, facts_html, kind_label, loop_chart
 from bikeshare.ports import DecisionRecord
 from bikeshare.steps.look_back import chapters, days_until, without_silence
@@ -43,12 +44,6 @@ def show() -> None:
         with chart:
             # Until today, not until the newest truth: the newest decisions belong into the picture.
             _chart(world, tuple(days_until(world.clock.now().date(), span)), found, cards)
-
-
-def report_key(url: str) -> str:
-    """Store key of a report from its address."""
-    _, mark, rest = url.partition("reports/")
-    return unquote(mark + rest)
 
 
 def _hero(newest: DecisionRecord | None) -> None:
