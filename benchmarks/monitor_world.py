@@ -54,7 +54,7 @@ def prepare(home: Path) -> None:
 
     home.mkdir(parents=True, exist_ok=True)
     (home / "clock.txt").write_text((NOW + timedelta(hours=1)).isoformat())
-    settings = Settings(home=home, clock=f"file:{home / 'clock.txt'}")
+    settings = Settings.isolated(home=home, clock=f"file:{home / 'clock.txt'}")
     ports = wire(settings, job="monitor")
     history = load_uci((ROOT / "data" / "hour.csv.gz").read_bytes())
     training = history[history["timestamp"] < NOW - timedelta(days=30)]

@@ -8,10 +8,10 @@ import json
 import os
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bikeshare.core.drift import DriftPolicy
 from bikeshare.core.promotion import GatePolicy
@@ -133,13 +133,16 @@ class Settings(BaseSettings):
         """MLflow URI with the embedded default filled in."""
         return self.tracking_uri or f"sqlite:///{self.home.absolute() / 'mlflow.db'}"
 
+    @classmethod
+    def isolated(cls, **values: Any) -> "Settings":
+        """These values and defaults, whatever the environment says: for plays, which must not reach real systems."""
+        return _Isolated(**values)
+
     def to_environment(self) -> dict[str, str]:
-        """Variables that give a child process exactly these settings."""
+        """Variables that give a child process exactly these settings, defaults included: it may inherit others."""
         variables: dict[str, str] = {}
-        for name, field in type(self).model_fields.items():
+        for name, field in Settings.model_fields.items():
             value = getattr(self, name)
-            if value == field.get_default(call_default_factory=True):
-                continue
             alias = field.validation_alias
             key = str(alias.choices[0]) if isinstance(alias, AliasChoices) else PREFIX + name.upper()
             if is_dataclass(value) and not isinstance(value, type):
@@ -149,6 +152,17 @@ class Settings(BaseSettings):
             else:
                 variables[key] = str(value.absolute()) if name == "home" else str(value)
         return variables
+
+
+class _Isolated(Settings):
+    """Settings that read nothing."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
 
 
 def load_settings() -> Settings:

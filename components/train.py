@@ -27,7 +27,7 @@ def train(
     with noting_failure(wire_store(settings), run):
         made = train_challenger(
             pd.read_parquet(observations.path), wire_registry(settings),
-            request_of(run.key, reason, run.now, adapt_since, holdout_days, trees, seed, revision()),
+            request_of(run.key, reason, run.now, adapt_since, holdout_days, trees, seed, revision(), settings.gate),
             artifact=path_of(challenger.path), trial=path_of(trial.path), save=save_artifact, draw=draw_plots,
             progress=say,
         )

@@ -2,7 +2,6 @@
 
 from kfp import dsl
 
-from bikeshare.core.promotion import GatePolicy
 from bikeshare.core.training import TrainingConfig
 from components._runtime import on_cluster
 from components.deploy import deploy
@@ -25,7 +24,7 @@ def training(
     window_start: str = "",
     window_end: str = "",
     adapt_since: str = "",
-    holdout_days: int = GatePolicy().holdout_days,
+    holdout_days: int = 0,
     trees: int = TrainingConfig().trees,
     seed: int = TrainingConfig().seed,
 ):

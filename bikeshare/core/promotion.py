@@ -103,7 +103,6 @@ def plan_evaluation(
     champion_end: datetime | None,
     adapt_since: datetime | None,
     policy: GatePolicy,
-    holdout_days: int | None = None,
 ) -> EvaluationPlan:
     """Choose the rows that judge, newest last, never rows the Champion was trained on if it can be helped.
 
@@ -120,10 +119,8 @@ def plan_evaluation(
         champion_end: End of the Champion's training window, exclusive; None when there is no Champion.
         adapt_since: Start of the changed world, if the monitor reported one.
         policy: The gate's limits.
-        holdout_days: Overrides the policy's.
     """
-    days = policy.holdout_days if holdout_days is None else holdout_days
-    hours = min(days * 24, max(24, int((data_end - data_start) / timedelta(hours=1) / 4)))
+    hours = min(policy.holdout_days * 24, max(24, int((data_end - data_start) / timedelta(hours=1) / 4)))
     fallback = data_end - timedelta(hours=hours)
     if champion_end is None:
         return EvaluationPlan(fallback, data_end, False, f"first version: judged on the newest {hours} hours")

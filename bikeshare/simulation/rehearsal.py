@@ -95,15 +95,17 @@ class InProcessRuns:
         folder = self.home / "trials" / run_key
         artifact, trial = folder / "artifact", folder / "trial"
         observations = ports.records.observations(None, now - LABEL_DELAY + timedelta(hours=1))
+        gate = GatePolicy()
         request = request_of(
             run_key,
             reason,
             now,
             str(arguments.get("adapt_since", "")),
-            GatePolicy().holdout_days,
+            0,
             int(arguments.get("trees", self.trees)),
             0,
             "rehearsal",
+            gate,
         )
         made = train_challenger(
             observations,
@@ -114,7 +116,6 @@ class InProcessRuns:
             save=save_artifact,
             draw=_no_plots,
         )
-        gate = GatePolicy()
         evaluation = evaluate_challenger(observations, artifact, trial, load_artifact, policy=gate, seed=0)
         # Milliseconds of a busy machine decide nothing in a rehearsal.
         promotion = judge(replace(evaluation, row_ms=None), gate)
@@ -213,7 +214,7 @@ class Rehearsal:
         from bikeshare.adapters.alerts import ConsoleNotifier
 
         self.home = home
-        self.settings = Settings(home=home, environment_name="rehearsal", **self.policies)
+        self.settings = Settings.isolated(home=home, environment_name="rehearsal", **self.policies)
         wired = wire(self.settings, job="monitor")
         self.runs = InProcessRuns(lambda: self.ports, home, self.trees)
         quiet = ConsoleNotifier(wired.records, home / "alerts.jsonl", stream=io.StringIO())

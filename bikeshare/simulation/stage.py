@@ -60,7 +60,7 @@ class Stage:
                 "slack_channel": "C0BIKES",
                 "slack_api_url": self.inbox.api_url,
             }
-        self.settings = Settings(
+        self.settings = Settings.isolated(
             home=self.home,
             clock=f"file:{self.home / 'clock.txt'}",
             predictor_port=self.port,

@@ -78,7 +78,7 @@ class TrainingRequest:
         now: Naive local time on the run's clock.
         config: Sizes, seed, adaptation.
         git_revision: Source revision.
-        holdout_days: Judging days when there is no Champion; the most otherwise.
+        gate: Which rows judge; `holdout_days` of them when there is no Champion.
     """
 
     run_key: str
@@ -86,19 +86,19 @@ class TrainingRequest:
     now: datetime
     config: TrainingConfig
     git_revision: str = "unknown"
-    holdout_days: int = GatePolicy().holdout_days
     gate: GatePolicy = field(default_factory=GatePolicy)
     policy: TrainingPolicy = field(default_factory=TrainingPolicy)
 
 
 def request_of(
     run_key: str, reason: str, now: datetime, adapt_since: str, holdout_days: int, trees: int, seed: int,
-    git_revision: str,
+    git_revision: str, gate: GatePolicy,
 ) -> TrainingRequest:
-    """A request from pipeline parameters (`adapt_since`: ISO time or empty)."""
+    """A request from pipeline parameters (`adapt_since`: ISO time or empty; `holdout_days` 0: the gate's)."""
     since = moment(adapt_since)
     config = TrainingConfig(trees=int(trees), seed=int(seed), adapt_since=since)
-    return TrainingRequest(run_key, reason, now, config, git_revision, int(holdout_days))
+    chosen = replace(gate, holdout_days=int(holdout_days) or gate.holdout_days)
+    return TrainingRequest(run_key, reason, now, config, git_revision, chosen)
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,7 @@ def train_challenger(
     window = _window(observations)
     champion = _champion(registry)
     champion_end = None if champion is None else datetime.fromisoformat(champion.tags["window_end"])
-    plan = plan_evaluation(
-        *window, champion_end, request.config.adapt_since, request.gate, request.holdout_days
-    )
+    plan = plan_evaluation(*window, champion_end, request.config.adapt_since, request.gate)
     progress(plan.reason)
     forecasts = _walk(observations, window, plan, request, progress)
     judged = forecasts[-1]
@@ -262,7 +260,7 @@ def _record(
             "trees": config.trees, "seed": config.seed, "stateless_leaf": config.stateless_leaf,
             "history_leaf": config.history_leaf, "stateless_share": config.stateless_share,
             "history_share": config.history_share, "adapt_since": config.adapt_since or "",
-            "holdout_days": request.holdout_days, "test_start": plan.test_start, "test_end": plan.test_end,
+            "holdout_days": request.gate.holdout_days, "test_start": plan.test_start, "test_end": plan.test_end,
             "rows": trained.rows,
         },
         metrics=metrics, tags=lineage,

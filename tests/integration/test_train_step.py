@@ -35,10 +35,20 @@ class Lab:
     def train(self, name: str, end: str, *, trees: int = 3, adapt_since: str = "") -> Challenger:
         return train_challenger(
             self.rows(end), self.registry,
-            request_of(name, "test", datetime.fromisoformat(end), adapt_since, 14, trees, 1, "1f3a"),
+            request_of(name, "test", datetime.fromisoformat(end), adapt_since, 14, trees, 1, "1f3a", GatePolicy()),
             artifact=self.folder / name / "artifact", trial=self.folder / name / "trial", save=save_artifact,
             draw=draw_plots,
         )
+
+
+def test_the_gate_of_the_settings_says_what_judges_unless_the_run_does() -> None:
+    gate = GatePolicy(holdout_days=9, min_rows=240)
+
+    def asked(holdout_days: int) -> GatePolicy:
+        return request_of("r", "test", datetime(2012, 6, 1), "", holdout_days, 3, 1, "1f3a", gate).gate
+
+    assert asked(0) == gate
+    assert asked(14) == GatePolicy(holdout_days=14, min_rows=240)
 
 
 @pytest.fixture(scope="module")

@@ -175,7 +175,7 @@ def day(number: int) -> datetime:
 def test_the_first_version_is_judged_on_the_newest_four_weeks() -> None:
     plan = plan_evaluation(day(0), day(365), None, None, POLICY)
     assert (plan.test_start, plan.test_end, plan.paired) == (day(337), day(365), False)
-    short = plan_evaluation(day(0), day(365), None, None, POLICY, holdout_days=14)
+    short = plan_evaluation(day(0), day(365), None, None, replace(POLICY, holdout_days=14))
     assert short.test_start == day(351)
 
 

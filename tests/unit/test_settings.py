@@ -1,14 +1,26 @@
 """Settings: read once, unknown names refused, and passed on to children without loss."""
 
 import importlib.util
+from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bikeshare.core.promotion import GatePolicy
 from bikeshare.core.retraining import RetrainingPolicy
 from bikeshare.errors import ConfigurationError
 from bikeshare.settings import Settings, load_settings
+from bikeshare.simulation.rehearsal import Rehearsal
+from bikeshare.simulation.stage import Stage
+from bikeshare.simulation.world import World
+
+OTHER_SYSTEM = {
+    "MLFLOW_TRACKING_URI": "https://mlflow.example", "BIKESHARE_DATABASE_URL": "postgresql://example/records",
+    "BIKESHARE_STORE_URL": "s3://example", "BIKESHARE_PIPELINES_URL": "https://kfp.example",
+    "PUSHGATEWAY_URL": "https://push.example", "SLACK_WEBHOOK_URL": "https://slack.example",
+}
+"""Variables of somebody who also works on a real system."""
 
 
 def test_an_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +66,34 @@ def test_children_get_exactly_these_settings(monkeypatch: pytest.MonkeyPatch, tm
         monkeypatch.setenv(name, value)
 
     assert load_settings() == mine
+
+
+def test_children_take_no_default_from_what_they_inherit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in OTHER_SYSTEM:
+        monkeypatch.setenv(name, OTHER_SYSTEM[name])
+    for name, value in Settings.isolated(home=tmp_path).to_environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert load_settings().model_dump() == Settings.isolated(home=tmp_path).model_dump()
+
+
+def test_a_play_reaches_nothing_that_the_environment_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in OTHER_SYSTEM:
+        monkeypatch.setenv(name, OTHER_SYSTEM[name])
+    with Stage(tmp_path / "stage", port=3999, supervisor_port=3998, with_slack=False) as stage:
+        rehearsal = Rehearsal(World.of(pd.DataFrame()), date(2012, 1, 1))
+        rehearsal._wire(tmp_path / "rehearsal")
+
+        for settings in (stage.settings, rehearsal.settings):
+            assert settings.tracking == f"sqlite:///{settings.home}/mlflow.db"
+            assert settings.database == f"sqlite:///{settings.home}/records.db"
+            assert settings.store == f"file:{settings.home}/store"
+            assert settings.pipelines_url == "local:"
+            assert settings.pushgateway_url == settings.slack_webhook_url.get_secret_value() == ""
+        child = stage.environment()
+        assert {name: child[name] for name in OTHER_SYSTEM} == dict.fromkeys(OTHER_SYSTEM, "") | {
+            "BIKESHARE_PIPELINES_URL": "local:"
+        }
 
 
 def test_empty_urls_mean_the_home(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class LocalRuns:
 
     Args:
         home: Folder of the embedded profile; runs live in `home/runs`.
-        environment: Variables that give the child the caller's settings.
+        environment: All variables of the child's settings; it inherits no `BIKESHARE_*` from here.
         package: Compiled pipeline; a relative path is looked up in the checkout.
     """
 
@@ -85,7 +85,8 @@ class LocalRuns:
         with (folder / "run.lock").open("w") as lock, (folder / "run.log").open("ab") as log:
             fcntl.flock(lock, fcntl.LOCK_EX)
             # kfp leaves one temporary directory per task behind: they go below the run and are removed with it.
-            environment = {**os.environ, **self._environment, "TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1"}
+            inherited = {name: value for name, value in os.environ.items() if not name.startswith("BIKESHARE_")}
+            environment = {**inherited, **self._environment, "TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1"}
             child = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.local", "--folder", str(folder)],
                 cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
