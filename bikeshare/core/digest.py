@@ -8,7 +8,6 @@ from bikeshare.core.monitor_facts import Evidence, History, Notice, RetrainingPo
 from bikeshare.core.monitor_memory import Check, Memory, Recovery
 
 _KEPT_CHECKS = 14
-_KEPT_RUNS = 50
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,14 @@ def _champion(s: Situation) -> Situation:
 
 
 def _settle(s: Situation) -> Situation:
-    memory, notices = s.memory, list(s.notices)
+    notices = list(s.notices)
+    # As many keys as runs are looked at: one forgotten sooner would be settled anew at every look.
+    known = {run.run_key for run in s.runs}
+    memory = replace(s.memory, settled=tuple(key for key in s.memory.settled if key in known))
     for run in reversed(s.runs):
         if run.state in ("promised", "running") or run.run_key in memory.settled:
             continue
-        memory = replace(memory, settled=(*memory.settled, run.run_key)[-_KEPT_RUNS:])
+        memory = replace(memory, settled=(*memory.settled, run.run_key))
         request = memory.request
         ours = request is not None and request.run_key == run.run_key
         if run.state == "failed":

@@ -69,7 +69,7 @@ class Memory:
         recovery: A promoted retrain whose effect is still to be judged.
         unhelpful: Retrains in a row that did not help.
         retired: Version that was replaced because of its error; its answers are not held against the new one.
-        settled: Keys of ended runs that were already taken into account, newest last.
+        settled: Keys of the ended runs that are still looked at and were already taken into account, newest last.
     """
 
     state: State = State.HEALTHY

@@ -383,3 +383,15 @@ def test_no_history_breaks_the_promises(looks: list[tuple[int, bool, str, str, s
         assert decision.memory.step_at is None, "nothing retrains on a step"
         runs.insert(0, RunFact(str(decision.run_key), str(decision.trigger), now, "running"))
         pending = (runtime, outcome)
+
+
+@pytest.mark.parametrize("others", [10, 70])
+def test_every_run_is_settled_once_however_many_there_are(others: int) -> None:
+    runs = [ended("refused", 8), *(ended("failed", 9 + number / 2, f"manual-{number}") for number in range(others))]
+    first = look(evidence(), memory(request=request()), *runs)
+    second = look(evidence(), first.memory, *runs)
+
+    assert len([notice for notice in first.notices if notice.kind == "pipeline_failed"]) == others
+    assert second.notices == ()
+    assert first.memory.unhelpful == second.memory.unhelpful == 1
+    assert set(look(evidence(), second.memory, *runs[:5]).memory.settled) == {run.run_key for run in runs[:5]}
