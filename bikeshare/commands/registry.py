@@ -72,7 +72,7 @@ def promote(version: Annotated[str, typer.Argument(help="Registered version.")],
     result = promote_version(
         ports, version, ports.clock.now(), load=load_artifact, pack=pack,
         connect=partial(HttpApi, api_key=settings.api_key.get_secret_value()), url=settings.predictor_url,
-        progress=quiet if as_json else typer.echo,
+        policy=settings.rollout_checks, progress=quiet if as_json else typer.echo,
     )
     _say(result, as_json)
 

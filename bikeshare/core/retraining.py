@@ -186,8 +186,8 @@ def _retrain(s: Situation) -> Decision | None:
     adapt_since = s.evidence.onset if trigger == "drift" else None
     reason = f"{why} Starting run {run_key}."
     request = Request(run_key, trigger, reason, s.now, str(version), adapt_since, s.evidence.wape, s.evidence.log_bias)
-    title = ("The forecast has decayed; a retrain was started" if trigger == "drift"
-             else "The model is old; a retrain was started")
+    title = ("The forecast has decayed; a retrain was requested" if trigger == "drift"
+             else "The model is old; a retrain was requested")
     return Decision(
         State.RETRAINING, "retrain", reason, replace(s.memory, request=request),
         (Notice(trigger, f"{trigger}:{run_key}", f"run:{run_key}", title, _moved(s.evidence)),),

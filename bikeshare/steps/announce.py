@@ -39,7 +39,7 @@ SAID = {
     "none": "Nothing was changed.",
     "alert": "Nothing was changed; a person should look.",
     "hold": "Retraining is on hold; the champion keeps serving.",
-    "retrain": "A training run was started; the champion serves until a better version has passed the gate.",
+    "retrain": "A training run was requested; the champion serves until a better version has passed the gate.",
 }
 
 
@@ -185,8 +185,8 @@ def publish(ports: Ports, look: Look, decision: Decision, *, wall_seconds: float
     for action in ACTIONS:  # every counter starts at zero, or its first increase would be invisible to `increase()`
         add("bikeshare_decisions_total", float(decision.action == action), action=action)
     for trigger in TRIGGERS:
-        asked = decision.action == "retrain" and decision.trigger == trigger
-        add("bikeshare_retrain_requested_total", float(asked), reason=trigger)
+        started = decision.run_id is not None and decision.trigger == trigger
+        add("bikeshare_retrain_requested_total", float(started), reason=trigger)
     for guard in GUARDS:
         add("bikeshare_retrain_suppressed_total", float(decision.suppressed == guard), reason=guard)
     ports.telemetry.flush()

@@ -197,6 +197,10 @@ def test_an_engine_that_is_away_delays_the_run_and_loses_nothing(world: MonitorW
     assert "does not answer" in second.reason
     assert first.run_id is None
     assert world.submitted() == []
+    assert world.telemetry.value("bikeshare_retrain_requested_total", reason="drift") == 0
+    (told,) = [alert for alert in world.alerts.sent if alert.kind == "drift"]
+    assert "requested" in told.title
+    assert "was started" not in told.title + told.action
 
     world.runs.failure = None
     third = world.look(world.clock.moment + timedelta(hours=1))
@@ -205,6 +209,7 @@ def test_an_engine_that_is_away_delays_the_run_and_loses_nothing(world: MonitorW
     fifth = world.look(world.clock.moment + timedelta(hours=1))
 
     assert third.run_key == first.run_key
+    assert world.telemetry.value("bikeshare_retrain_requested_total", reason="drift") == 1
     assert world.submitted() == [first.run_key]
     assert fourth.state is fifth.state is State.RETRAINING
 

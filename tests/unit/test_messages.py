@@ -17,9 +17,9 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "slack"
 
 DRIFT = Alert(
     kind="drift", key="drift:v3-2012W20-drift", incident="run:v3-2012W20-drift",
-    title="The forecast has decayed; a retrain was started",
+    title="The forecast has decayed; a retrain was requested",
     reason="Decay confirmed on 2 of the last 3 daily checks: 7-day bias +30.2% (too many bikes promised; limit ±10%).",
-    action="A training run was started; the champion serves until a better version has passed the gate.",
+    action="A training run was requested; the champion serves until a better version has passed the gate.",
     at=datetime(2012, 5, 14, 6),
     moved=(("bias", "7-day bias +30.2% (too many bikes promised; limit ±10%)."),
            ("wape", "7-day WAPE 31.0% (limit 15.0%, backtest 12.0%).")),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bikeshare.core.promotion import Check, Promotion
+from bikeshare.core.rollout import RolloutPolicy
 from bikeshare.errors import ConfigurationError, Conflict, DataError, RolloutRefused, Unavailable
 from bikeshare.ports import Ports, RolloutResult
 from bikeshare.steps.deploy import DeployRequest, deploy
@@ -226,8 +227,11 @@ def plain_pack(artifact: Path, version: str, folder: Path) -> Path:
     return target
 
 
-def answer(accepted: bool, log: list[str], name: str, moves_alias: bool = False) -> Callable[..., RolloutResult]:
+def answer(
+    accepted: bool, log: list[str], name: str, moves_alias: bool = False, policy: RolloutPolicy | None = None
+) -> Callable[..., RolloutResult]:
     def act(ports: Ports, version: str, *arguments: Any, **more: Any) -> RolloutResult:
+        assert policy is None or more["policy"] == policy
         log.append(name)
         if accepted and moves_alias:
             ports.registry.set_alias("champion", version)
@@ -301,8 +305,9 @@ def test_promotion_by_hand_asks_the_same_questions(ports: Ports, artifact: Path,
     log: list[str] = []
     asked: dict[str, Any] = {
         "load": lambda folder: SimpleNamespace(content_hash="abc", forecaster=None), "pack": plain_pack,
-        "connect": lambda url: None, "url": "http://live", "roll_out": answer(rolls, log, "canary"),
-        "verify_live": answer(lives, log, "live test"),
+        "connect": lambda url: None, "url": "http://live", "policy": RolloutPolicy(watch_seconds=600),
+        "roll_out": answer(rolls, log, "canary", policy=RolloutPolicy(watch_seconds=600)),
+        "verify_live": answer(lives, log, "live test", policy=RolloutPolicy(watch_seconds=600)),
     }
     if rolls and lives:
         assert promote_version(ports, "2", NOW, **asked).accepted
