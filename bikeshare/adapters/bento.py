@@ -4,6 +4,7 @@ Models never enter BentoML's shared store: packing and fetching use a private st
 that two processes, or a user's own BentoML, cannot meet.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -15,10 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bikeshare.errors import ArtifactError
+from bikeshare.errors import ArtifactError, Unavailable
 from bikeshare.ports import ObjectStore
 
 MODEL = "bikeshare"
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+"""What an unpacking may end with that says nothing about the package."""
 
 HashDirectory = Callable[[Path], str]
 """Content hash of an artifact directory."""
@@ -70,15 +74,14 @@ def fetch_model(store: ObjectStore, version: str, home: Path, *, hash_directory:
     Raises:
         NotFound: the version is not packaged.
         ArtifactError: the file or its content is not what was packaged.
+        Unavailable: the disk does not take it.
     """
-    described = json.loads(store.get(f"models/{version}/package.json"))
-    content_hash, digest = str(described["content_hash"]), str(described["sha256"])
+    key, content_hash, digest = _described(store, version)
     models = home.absolute() / "models"
-    models.mkdir(parents=True, exist_ok=True)
     target = models / f"{version}-{content_hash[:12]}"
-    with _locked(models / f".{version}.lock"):
+    with _disk_of(models), _locked(models / f".{version}.lock"):
         if not target.is_dir():
-            data = store.get(str(described["key"]))
+            data = store.get(key)
             seen = hashlib.sha256(data).hexdigest()
             if seen != digest:
                 raise ArtifactError(
@@ -94,6 +97,26 @@ def fetch_model(store: ObjectStore, version: str, home: Path, *, hash_directory:
     return target
 
 
+def _described(store: ObjectStore, version: str) -> tuple[str, str, str]:
+    """Key, content hash and SHA-256 of a packaged version."""
+    name = f"models/{version}/package.json"
+    try:
+        document = json.loads(store.get(name))
+        return str(document["key"]), str(document["content_hash"]), str(document["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{name} does not describe a package ({error!r}): package the version again") from error
+
+
+@contextmanager
+def _disk_of(folder: Path) -> Iterator[None]:
+    """A folder that exists; what the disk refuses may work later."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise Unavailable(f"{folder} does not take a model: {error}; check the disk and its permissions") from error
+
+
 def _unpack(data: bytes, version: str, scratch: Path) -> Path:
     bentoml, exceptions = _bentoml()
     packed = scratch / f"{MODEL}-{version}.bentomodel"
@@ -102,6 +125,8 @@ def _unpack(data: bytes, version: str, scratch: Path) -> Path:
     try:
         model = bentoml.models.import_model(str(packed), _model_store=store)
     except (exceptions.BentoMLException, OSError, EOFError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise
         raise ArtifactError(f"package of version {version} cannot be opened: {error}") from error
     artifact = scratch / "artifact"
     shutil.copytree(model.path, artifact, ignore=shutil.ignore_patterns("model.yaml"))

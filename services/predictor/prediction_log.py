@@ -88,9 +88,15 @@ class PredictionLog:
             self._pass()
         deadline = time.monotonic() + self._policy.close_seconds
         while self._queue:
-            self._flush(deadline)
-        self._spool.rotate()
-        self._metrics.log_spooled_bytes.set(self._spool.used_bytes)
+            try:
+                self._flush(deadline)
+            except OSError:  # counted before
+                logger.exception("prediction log flush failed")
+        try:
+            self._spool.rotate()
+            self._metrics.log_spooled_bytes.set(self._spool.used_bytes)
+        except OSError:  # what was kept is on the disk, whatever the disk says now
+            logger.exception("the spool cannot be closed")
 
     def _pass(self) -> None:
         try:

@@ -64,7 +64,7 @@ class Spool:
     def used_bytes(self) -> int:
         """Bytes on disk, of all processes."""
         total = 0
-        with os.scandir(self._folder) as entries:
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
                     total += entry.stat().st_size
@@ -78,7 +78,10 @@ class Spool:
     def append(self, parts: Sequence[bytes]) -> None:
         """Keep whole lines: they are on disk when this returns. Raises SpoolFull, then none of them is kept."""
         data = b"".join(parts)
-        used = self.used_bytes
+        try:
+            used = self.used_bytes
+        except OSError as error:
+            raise SpoolFull(f"{self._folder} cannot be read: {error}") from error
         if used + len(data) > self._max_bytes:
             raise SpoolFull(f"{used} of {self._max_bytes} bytes are used; raise BIKESHARE_SPOOL_MAX_BYTES")
         try:
@@ -91,7 +94,8 @@ class Spool:
             raise SpoolFull(f"the disk under {self._folder} refused the write: {error}") from error
         self._open_bytes += len(data)
         if self._open_bytes >= SEGMENT_BYTES:
-            self.rotate()
+            with suppress(OSError):  # the rows are kept; the next replay closes the segment
+                self.rotate()
 
     def rotate(self) -> None:
         """Close the open segment so that it can be replayed."""
@@ -107,8 +111,11 @@ class Spool:
 
     def segments(self) -> list[Path]:
         """Closed segments, oldest first."""
-        with os.scandir(self._folder) as entries:
-            return [self._folder / name for name in sorted(e.name for e in entries) if name.endswith(_CLOSED)]
+        try:
+            with os.scandir(self._folder) as entries:
+                return [self._folder / name for name in sorted(e.name for e in entries) if name.endswith(_CLOSED)]
+        except FileNotFoundError:
+            return []
 
     @staticmethod
     def read(segment: Path) -> Iterator[Part]:
@@ -127,6 +134,7 @@ class Spool:
 
     def _open(self) -> FileIO:
         self._sequence += 1
+        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{time.time_ns():020d}-{os.getpid()}-{self._sequence:06d}.open"
         file = FileIO(path, "ab")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -58,8 +58,12 @@ class Process:
 
     def _keep_trying(self) -> None:
         while not self._stopping.wait(RETRY_SECONDS):
-            if self._try_load():
-                return
+            try:
+                if self._try_load():
+                    return
+            except Exception as error:  # a process without its loader would wait for ever and say nothing
+                logger.exception("the model cannot be loaded")
+                self.engine.problem = f"cannot load the model: {error!r}; the log says where"
 
     def _try_load(self) -> bool:
         """Load the pinned version; True when there is nothing left to try."""

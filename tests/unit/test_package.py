@@ -1,5 +1,6 @@
 """Packages: complete or absent, verified when fetched, never changed."""
 
+import errno
 import json
 import threading
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bikeshare.adapters.bento import fetch_model, pack
-from bikeshare.errors import ArtifactError, NotFound
+from bikeshare.errors import ArtifactError, NotFound, Unavailable
 from bikeshare.steps.package import document_key, file_key, package, read_package
 from tests.fakes.store import MemoryStore
 
@@ -83,6 +84,32 @@ def test_other_content_than_promised_is_refused(artifact: Path, tmp_path: Path) 
     (fetched / "model.onnx").write_bytes(b"edited by hand")
     with pytest.raises(ArtifactError, match="content hash edited"):
         fetch_model(store, "7", tmp_path / "home", hash_directory=content)
+
+
+@pytest.mark.parametrize("document", [b"{}", b"[]", b"not json", b"\xff"])
+def test_a_description_that_describes_nothing_is_refused(artifact: Path, tmp_path: Path, document: bytes) -> None:
+    store = MemoryStore()
+    package(store, artifact, "7", "forest", pack)
+    store.put(document_key("7"), document)
+    with pytest.raises(ArtifactError, match=r"models/7/package\.json does not describe a package"):
+        fetch_model(store, "7", tmp_path / "home", hash_directory=content)
+
+
+@pytest.mark.parametrize("where", ["pathlib.Path.write_bytes", "bentoml.models.import_model"])
+def test_a_full_disk_may_be_tried_again(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    store = MemoryStore()
+    package(store, artifact, "7", "forest", pack)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where, full)
+        with pytest.raises(Unavailable, match="No space left"):
+            fetch_model(store, "7", tmp_path / "home", hash_directory=content)
+    assert content(fetch_model(store, "7", tmp_path / "home", hash_directory=content)) == "forest"
 
 
 def test_two_fetches_at_once_both_get_the_whole_model(artifact: Path, tmp_path: Path) -> None:

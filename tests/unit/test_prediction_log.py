@@ -173,6 +173,17 @@ def test_what_the_spool_cannot_keep_is_counted(tmp_path: Path) -> None:
     world.log.close()
 
 
+def test_what_an_unusable_disk_cannot_keep_is_counted(tmp_path: Path) -> None:
+    world = World(tmp_path / "spool")
+    (tmp_path / "spool").rmdir()
+    (tmp_path / "spool").write_text("in the way")
+    world.records.away = True
+    world.log.start()
+    world.log.add(batch("lost", 50))
+    until(lambda: world.count("bikeshare_prediction_log_dropped_total", reason="spool_full") == 50)
+    world.log.close()
+
+
 def test_a_full_queue_drops_at_once_and_counts(tmp_path: Path) -> None:
     world = World(tmp_path, LogPolicy(queue_rows=10))
     for name in ("a", "b", "c"):
@@ -199,6 +210,14 @@ def test_a_slow_database_never_delays_a_request(world: World) -> None:
 def test_what_a_slow_database_cannot_take_waits_on_disk_and_is_stored_later(tmp_path: Path) -> None:
     policy = replace(FAST, queue_rows=1_000, spill_rows=20, batch_rows=10)
     world = World(tmp_path, policy)
+    spooled: list[int] = []  # the bytes on disk are a number that returns to zero between two looks at it
+    append = world.spool.append
+
+    def noted(parts: Sequence[bytes]) -> None:
+        append(parts)
+        spooled.append(world.spool.used_bytes)
+
+    world.spool.append = noted  # type: ignore[method-assign]
     blocked = held_back(world.records)
     world.log.start()
     world.log.add(batch("first"))
@@ -209,9 +228,9 @@ def test_what_a_slow_database_cannot_take_waits_on_disk_and_is_stored_later(tmp_
 
     blocked.set()
 
-    until(lambda: world.records.asked > 1 and world.count("bikeshare_prediction_log_spooled_bytes") > 0)
     until(lambda: len(world.stored()) == 101)
     world.log.close()
+    assert sum(spooled) > 0
     assert world.count("bikeshare_prediction_log_dropped_total", reason="queue_full") == 0
     assert world.count("bikeshare_prediction_log_written_total") == 101
 

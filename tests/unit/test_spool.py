@@ -105,6 +105,40 @@ def test_a_full_disk_takes_back_the_half_written_batch(tmp_path: Path, monkeypat
     assert [row.request_id for row in kept(spool)] == ["before", "after"]
 
 
+def test_a_removed_folder_is_made_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", 10**6)
+    (tmp_path / "spool").rmdir()
+    assert (spool.used_bytes, spool.segments()) == (0, [])
+    spool.append(lines(2))
+    spool.rotate()
+
+    assert kept(spool) == rows(2)
+
+
+def test_a_folder_that_cannot_be_used_keeps_nothing_and_says_so(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", 10**6)
+    (tmp_path / "spool").rmdir()
+    (tmp_path / "spool").write_text("in the way")
+
+    with pytest.raises(SpoolFull, match="Not a directory"):
+        spool.append(lines(2))
+
+
+def test_rows_are_kept_when_their_segment_cannot_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path, 10**6)
+
+    def refused(_path: Path, _target: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("services.predictor.spool.SEGMENT_BYTES", 100)
+        patched.setattr(Path, "rename", refused)
+        spool.append(lines(3))
+    spool.rotate()
+
+    assert kept(spool) == rows(3)
+
+
 def test_a_torn_line_is_counted_and_costs_nothing_else(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 10**6)
     spool.append(lines(3))

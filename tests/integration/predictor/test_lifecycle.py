@@ -20,6 +20,7 @@ from bikeshare.adapters.bento import fetch_model
 from bikeshare.adapters.live_api import predictor_state
 from bikeshare.adapters.records import SqlRecords
 from bikeshare.adapters.registry import MlflowRegistry
+from bikeshare.errors import Unavailable
 from bikeshare.settings import Settings
 from services.predictor.start import Process
 from tests.integration.predictor.world import (
@@ -123,6 +124,29 @@ def test_without_a_champion_it_waits_alive_and_serves_the_first_one(world: World
 
         wait_until(lambda: client.send("GET", "/readyz")[0] == 200, 60, "the first champion")
         assert client.get("/-/state")[1]["model_version"] == version == "1"
+
+
+def test_the_loader_survives_what_nobody_foresaw(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(
+        home=world.home, clock=f"file:{world.home / 'clock'}", model_version="1",
+        tracking_uri=f"sqlite:///{world.home / 'mlflow.db'}",
+    )
+    answers: list[Exception] = [Unavailable("the store is away"), RuntimeError("nobody foresaw it")]
+
+    def fetch(*arguments: Any, **more: Any) -> Path:
+        if answers:
+            raise answers.pop(0)
+        return fetch_model(*arguments, **more)
+
+    monkeypatch.setattr("services.predictor.start.RETRY_SECONDS", 0.5)
+    monkeypatch.setattr("services.predictor.start.fetch_model", fetch)
+    process = Process(settings, CollectorRegistry())
+    try:
+        assert "the store is away" in str(process.engine.problem)
+        wait_until(lambda: "nobody foresaw it" in str(process.engine.problem), 20, "the second try")
+        wait_until(lambda: process.engine.state()["ready"], 20, "the third try")
+    finally:
+        process.close()
 
 
 def test_an_unpinned_pod_waits_and_asks_no_registry(world: World) -> None:
