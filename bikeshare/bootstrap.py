@@ -1,4 +1,4 @@
-"""Wire the adapters that the settings ask for. Only doors call this; nothing is connected before it is used."""
+"""Wire the adapters that the settings ask for. Only doors call this."""
 
 import sys
 from pathlib import Path

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bikeshare.core.contract import OBSERVATION, WEATHER_CLASSES, WEATHER_NUMBERS
+from bikeshare.core.contract import OBSERVATION, WEATHER_CLASSES
 from bikeshare.errors import DataError
 
 COLUMNS = tuple(OBSERVATION)
@@ -209,11 +209,6 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, engine="pyarrow", index=False, compression="snappy")
     return buffer.getvalue()
-
-
-def weather_numbers(frame: pd.DataFrame) -> np.ndarray:
-    """The numeric weather inputs as float64, shape (rows, 4), in the order of `WEATHER_NUMBERS`."""
-    return frame.loc[:, list(WEATHER_NUMBERS)].to_numpy(dtype="float64")
 
 
 def _gunzip(data: bytes) -> bytes:

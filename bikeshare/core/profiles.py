@@ -38,7 +38,6 @@ PREDICTION = "prediction"
 NUMERIC = (*WEATHER_NUMBERS, PREDICTION)
 CATEGORIES: Mapping[str, tuple[str, ...]] = {"weather": WEATHER_CLASSES}
 OTHER = "__other__"
-METHODS = ("w1", "js", "psi", "season")
 
 
 def build_profile(reference: pd.DataFrame, *, quantile: float = LIMIT_QUANTILE) -> dict[str, Any]:

@@ -28,14 +28,6 @@ def fahrenheit(frame: pd.DataFrame, start: datetime, end: datetime) -> pd.DataFr
     return changed
 
 
-def frozen_sensor(frame: pd.DataFrame, start: datetime, end: datetime, column: str = "temp_c") -> pd.DataFrame:
-    """A sensor repeats its last value; demand is real."""
-    changed, rows = frame.copy(), _inside(frame, start, end)
-    if rows.any():
-        changed.loc[rows, column] = float(frame.loc[rows, column].iloc[0])
-    return changed
-
-
 def clock_shift(frame: pd.DataFrame, start: datetime, end: datetime, hours: int = 4) -> pd.DataFrame:
     """Counts are booked `hours` too late (a time-zone bug upstream): demand moves against calendar and weather."""
     changed, rows = frame.copy(), _inside(frame, start, end)

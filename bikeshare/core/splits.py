@@ -1,7 +1,7 @@
 """Time-ordered splits; a random split of this data leaks neighbouring hours and flatters by 30 RMSE."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pandas as pd
 
@@ -39,43 +39,7 @@ def p3_folds() -> tuple[Fold, ...]:
     return monthly_folds(datetime(2012, 1, 1), 12)
 
 
-def tuning_folds() -> tuple[Fold, ...]:
-    """Where choices are made: July to December 2011; nothing of 2012."""
-    return monthly_folds(datetime(2011, 7, 1), 6)
-
-
 def kaggle_split(observations: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Protocol P2a: train on days 1–19 of every month, test on the rest ("time travel", as on Kaggle)."""
     early = observations["timestamp"].dt.day <= 19
     return observations[early], observations[~early]
-
-
-@dataclass(frozen=True)
-class Holdout:
-    """The freshest rows, kept from training to judge challenger and champion on."""
-
-    train: pd.DataFrame
-    test: pd.DataFrame
-    start: datetime
-    end: datetime
-
-
-def holdout(observations: pd.DataFrame, days: int, *, not_before: datetime | None = None) -> Holdout:
-    """Split off the last `days` whole days of labelled rows.
-
-    Args:
-        observations: Ordered by timestamp; must not be empty.
-        days: Length of the test part.
-        not_before: Earliest start of the test part, e.g. the end of the champion's training window.
-    """
-    labelled = observations[observations["demand"].notna()]
-    end = pd.Timestamp(labelled["timestamp"].iloc[-1]).floor("D") + pd.Timedelta(days=1)
-    start = (end - pd.Timedelta(days=days)).to_pydatetime()
-    if not_before is not None:
-        start = max(start, not_before)
-    if start > end - timedelta(hours=1):
-        start = end.to_pydatetime()
-    timestamps = labelled["timestamp"]
-    return Holdout(
-        labelled[timestamps < start], labelled[(timestamps >= start) & (timestamps < end)], start, end.to_pydatetime()
-    )

@@ -32,7 +32,6 @@ OVERLAP = timedelta(hours=1)
 """A look reads predictions since a little before the last one: the log is written in batches."""
 
 FIRST_LOOK = timedelta(days=8)
-FORECAST_AHEAD = timedelta(hours=48)
 WINDOW = timedelta(days=7)
 
 

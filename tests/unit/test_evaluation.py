@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bikeshare.core.evaluation import BAR, coverage, naive_forecasts, score, score_slices
-from bikeshare.core.splits import holdout, kaggle_split, monthly_folds, p3_folds, tuning_folds
+from bikeshare.core.splits import kaggle_split, monthly_folds, p3_folds
 from tests.unit.model_world import observations
 
 
@@ -54,19 +54,9 @@ def test_folds_are_ordered_and_never_overlap():
     folds = p3_folds()
     assert [fold.name for fold in folds] == [f"2012-{month:02d}" for month in range(1, 13)]
     assert all(one.end == two.start for one, two in zip(folds, folds[1:], strict=False))
-    assert tuning_folds()[-1].end == datetime(2012, 1, 1)
     fold = monthly_folds(datetime(2011, 9, 15), 1)[0]
     assert fold.train_rows(observations())["timestamp"].max() < fold.start
     assert fold.test_rows(observations())["timestamp"].min() == fold.start
-
-
-def test_holdout_takes_whole_fresh_days():
-    parts = holdout(observations(), 7)
-    assert (parts.start, parts.end) == (datetime(2011, 9, 24), datetime(2011, 10, 1))
-    assert parts.train["timestamp"].max() < parts.start
-    later = holdout(observations(), 7, not_before=datetime(2011, 9, 29))
-    assert later.start == datetime(2011, 9, 29)
-    assert holdout(observations(), 7, not_before=datetime(2013, 1, 1)).test.empty
 
 
 def test_kaggle_split_is_by_day_of_month():

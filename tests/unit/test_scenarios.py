@@ -25,7 +25,6 @@ def inside(frame: pd.DataFrame) -> pd.Series:
     "scenario",
     [
         scenarios.fahrenheit,
-        scenarios.frozen_sensor,
         scenarios.clock_shift,
         scenarios.missing_hours,
         scenarios.demand_scaled,
