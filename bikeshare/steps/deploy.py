@@ -79,13 +79,14 @@ def deploy(
     with ThreadPoolExecutor(max_workers=1) as background:  # a registry's first call costs seconds, a canary's start too
         recorded = background.submit(_record, ports, version, promotion, described)
         rolled = roll_out(ports, version, artifact.forecaster, request.now, connect=connect, policy=policy)
-    recorded.result()
     champion = rolled.previous
     if rolled.accepted:
         progress("testing the live API")
         rolled = verify_live(
             ports, version, artifact.forecaster, request.now, url=request.url, connect=connect, policy=policy
         )
+    if recorded.exception() is not None:  # said only now: a registry away for a moment undoes no roll-out
+        _record(ports, version, promotion, described)
     if not rolled.accepted:
         registry.tag(version, {"status": "rejected"})
         if registry.version_of("challenger") == version:

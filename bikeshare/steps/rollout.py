@@ -67,7 +67,8 @@ def roll_out(
         What was done; `accepted` is False when a check failed and everything was left as it was.
 
     Raises:
-        Unavailable: the supervisor, the records or the registry did not answer; the canary was removed.
+        Unavailable: the supervisor, the records or the registry did not answer; the canary was removed, and if traffic
+            had moved it went back.
     """
     previous = ports.rollouts.serving_version()
     promoted = False
@@ -91,7 +92,13 @@ def roll_out(
             ports.rollouts.abort_canary(version)
     if not promoted:
         return _reject(ports, version, previous, checks, now)
-    move_aliases(ports, version)
+    try:
+        move_aliases(ports, version)
+    except BikeshareError:
+        if previous not in (None, version):  # the champion of the registry and what serves must be one version
+            ports.rollouts.start_canary(str(previous))
+            ports.rollouts.promote_canary(str(previous))
+        raise
     ports.registry.tag(version, {"rollout": "serving", "rollout_at": now.isoformat()})
     return _result(version, previous, True, "all checks passed", checks)
 
@@ -185,14 +192,36 @@ def compare_golden(
     return verdict
 
 
+class _Gone(Exception):
+    """The canary does not answer. No `Unavailable`: that of the records must surface, this is a verdict."""
+
+
+class _Canary:
+    """A canary's API, whose silence is told apart from that of everything else."""
+
+    def __init__(self, api: LiveApi) -> None:
+        self._api = api
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> LiveAnswer:
+        try:
+            return self._api.call(method, path, body, headers)
+        except Unavailable as error:
+            raise _Gone(str(error)) from error
+
+
 def _examine(
-    ports: Ports, api: LiveApi, version: str, forecaster: Forecaster, policy: RolloutPolicy
+    ports: Ports, canary: LiveApi, version: str, forecaster: Forecaster, policy: RolloutPolicy
 ) -> list[Judgement]:
+    api = _Canary(canary)
     try:
         golden = compare_golden(ports, api, version, forecaster, policy)
         if not golden.passed:
             return [golden]
         return [golden, *_probe(api, policy)]
+    except _Gone as gone:
+        return [Judgement("answers", False, f"the canary stopped answering: {gone}")]
     except (ValueError, KeyError, TypeError) as error:
         return [Judgement("answers", False, f"the canary's answer cannot be read: {error!r}")]
 
@@ -205,11 +234,7 @@ def _probe(api: LiveApi, policy: RolloutPolicy) -> tuple[Judgement, Judgement]:
     failures: list[str] = []
     until = time.monotonic() + policy.watch_seconds
     while len(seconds) + len(failures) < policy.probe_requests or time.monotonic() < until:
-        try:
-            answer, _ = ask(api, row)
-        except Unavailable as error:
-            failures.append(str(error))
-            break
+        answer, _ = ask(api, row)
         if answer.status == 200:
             seconds.append(answer.seconds)
         else:

@@ -290,6 +290,27 @@ def test_a_failed_check_ends_the_run_as_rolled_back(
     assert "retrained" not in kinds(ports)
 
 
+def test_a_registry_away_for_a_moment_undoes_no_deployment(
+    ports: Ports, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_versions(ports, artifact)
+    log_to_run, failures = ports.registry.log_to_run, [Unavailable("the registry is away")]
+
+    def away_once(*arguments: Any, **more: Any) -> None:
+        if failures:
+            raise failures.pop()
+        log_to_run(*arguments, **more)
+
+    monkeypatch.setattr(ports.registry, "log_to_run", away_once)
+    log: list[str] = []
+    ended = do_deploy(ports, request(artifact, tmp_path), log)
+
+    assert failures == []
+    assert log == ["canary", "live test"]
+    assert ended.result == "promoted"
+    assert ports.registry.get("2").tags["gate"] == "accepted"
+
+
 def test_a_refused_challenger_cannot_be_deployed(ports: Ports, artifact: Path, tmp_path: Path) -> None:
     two_versions(ports, artifact)
     log: list[str] = []

@@ -161,6 +161,46 @@ def test_errors_after_good_golden_rows_are_noticed(bench: Bench) -> None:
     assert bench.unchanged()
 
 
+@pytest.mark.parametrize(("path", "after"), [("/-/state", 0), ("/predict", 0), ("/predict", 20)])
+def test_a_canary_that_dies_is_rejected_however_many_errors_are_allowed(bench: Bench, path: str, after: int) -> None:
+    bench.roll_out("1")
+    asked = 0
+
+    def die(called: str, status: int, body: bytes) -> tuple[int, bytes]:
+        nonlocal asked
+        asked += called == path
+        if asked > after:
+            raise Unavailable("connection refused")
+        return status, body
+
+    bench.distort = die
+    result = bench.roll_out("2", policy=RolloutPolicy(probe_requests=40, p95_seconds=5.0, error_share=0.05))
+
+    assert not result.accepted
+    assert "the canary stopped answering: connection refused" in result.reason
+    assert bench.unchanged()
+    assert bench.registry.get("2").tags["rejected"] == "true"
+    assert [alert.kind for alert in bench.inbox.alerts] == ["rolled_back"]
+
+
+def test_a_registry_that_is_away_when_traffic_has_moved_takes_it_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.roll_out("1")
+
+    def away(alias: str, version: str) -> None:
+        raise Unavailable("the registry is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.registry, "set_alias", away)
+        with pytest.raises(Unavailable, match="registry is away"):
+            bench.roll_out("2")
+
+    assert ("promote", "2") in bench.rollouts.calls
+    assert bench.unchanged()
+    assert bench.roll_out("2").accepted
+
+
 def test_a_canary_that_refuses_to_start_is_rejected(bench: Bench) -> None:
     bench.roll_out("1")
     bench.rollouts.refuse.add("2")
