@@ -37,20 +37,20 @@ def digest(evidence: Evidence, history: History, now: datetime, policy: Retraini
     return situation
 
 
-def cooldown_until(s: Situation) -> datetime | None:
-    """End of the rest after the newest runs, None when nothing rests.
+def cooldown(s: Situation) -> tuple[RunFact, datetime] | None:
+    """The run that the loop rests after and the end of that rest, None when nothing rests.
 
     A run that failed (as opposed to: was refused) may be repeated sooner, a bounded number of times.
     """
     rest = timedelta(days=s.policy.cooldown_days)
-    ends = [run.started_at + rest for run in s.runs if run.state not in ("failed", "abandoned")]
+    ends = [(run.started_at + rest, run) for run in s.runs if run.state not in ("failed", "abandoned")]
     recent = [run for run in s.runs if s.now - run.started_at < rest]
     failed = [run for run in recent if run.state == "failed"]
     if failed:
         again = len(failed) <= s.policy.max_retries
-        ends.append(failed[0].started_at + (timedelta(hours=s.policy.retry_hours) if again else rest))
-    latest = max(ends, default=None)
-    return latest if latest is not None and latest > s.now else None
+        ends.append((failed[0].started_at + (timedelta(hours=s.policy.retry_hours) if again else rest), failed[0]))
+    until, run = max(ends, key=lambda end: end[0], default=(s.now, None))
+    return None if run is None or until <= s.now else (run, until)
 
 
 def retired_version(memory: Memory, champion: str | None) -> str | None:

@@ -82,11 +82,15 @@ def run_cards(
     cards = []
     for intent in sorted(intents, key=lambda intent: intent.created_at):
         outcome = read_outcome(store, intent.run_key)
-        cards.append(_open(intent) if outcome is None else _ended(intent, outcome, model_link))
+        cards.append(_without_outcome(intent) if outcome is None else _ended(intent, outcome, model_link))
     return cards
 
 
-def _open(intent: RunIntent) -> Card:
+def _without_outcome(intent: RunIntent) -> Card:
+    if intent.outcome is not None:
+        what = "never started" if intent.outcome == "abandoned" else "ended without an outcome"
+        title = f"Run {intent.run_key} {what}; the champion is untouched"
+        return Card(intent.finished_at or intent.created_at, "refused", title, intent.reason)
     started = "is training" if intent.run_id else "was promised and has not started"
     return Card(intent.created_at, "message", f"Run {intent.run_key} {started}", intent.reason)
 

@@ -146,6 +146,13 @@ def test_runs_end_as_cards(result, kind, words) -> None:
 def test_a_run_that_has_not_ended_says_so() -> None:
     promised, started = RunIntent("a", "r", datetime(2012, 1, 2)), RunIntent("b", "r", datetime(2012, 1, 1), "id")
 
+    given_up = RunIntent("d", "drift", datetime(2012, 1, 3), None, datetime(2012, 1, 4), "abandoned")
+    lost = RunIntent("e", "drift", datetime(2012, 1, 3), "id", datetime(2012, 1, 5), "failed")
+    told = [(card.title, card.at.day) for card in run_cards(MemoryStore(), [given_up, lost])]
+    assert told == [
+        ("Run d never started; the champion is untouched", 4),
+        ("Run e ended without an outcome; the champion is untouched", 5),
+    ]
     cards = run_cards(MemoryStore(), [promised, started])
 
     assert ["is training" in card.title for card in cards] == [True, False]

@@ -164,6 +164,20 @@ def test_one_run_at_a_time() -> None:
     assert "scheduled-1" in decision.reason
 
 
+@pytest.mark.parametrize(("failed_hours_ago", "named"), [(10, "v2-2012W18-drift"), (1, "by-hand")])
+@pytest.mark.parametrize("over", [True, False])
+def test_the_rest_is_that_of_the_run_it_is_told_of(failed_hours_ago: float, named: str, over: bool) -> None:
+    policy = replace(POLICY, retry_hours=6, cooldown_days=7)
+    promoted_days_ago = 5 if named != "by-hand" else 6.9
+    runs = (ended("failed", failed_hours_ago / 24, "by-hand"), ended("promoted", promoted_days_ago))
+    held = decide(evidence(over=over), History(memory(over, over), runs), NOW, policy)
+
+    until = NOW + timedelta(hours=5) if named == "by-hand" else NOW + timedelta(days=2)
+    assert held.state is State.COOLDOWN
+    assert f"Run {named} " in held.reason
+    assert f"resting until {until:%Y-%m-%d %H:%M}" in held.reason
+
+
 @pytest.mark.parametrize("state", ["promoted", "refused", "rolled_back"])
 def test_cooldown_counts_from_the_start_of_a_run(state: str) -> None:
     held = look(evidence(over=True), memory(True, True), ended(state, 6.9))
