@@ -20,7 +20,7 @@ class SupervisorPolicy:
     """Patience, in seconds.
 
     Attributes:
-        ready_seconds: A child that is not ready by then is refused; four times the slowest start measured.
+        ready_seconds: A child that is not ready by then is stopped; four times the slowest start measured.
         drain_seconds: In-flight requests of a replaced child may take this long.
         stop_seconds: After SIGTERM a child may flush its prediction log this long before SIGKILL.
         probe_seconds: Pause between liveness probes of the serving child.

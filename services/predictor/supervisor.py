@@ -23,6 +23,10 @@ logger = logging.getLogger("bikeshare.supervisor")
 PATIENCE = SupervisorPolicy()
 
 
+class NeverServable(RolloutRefused):
+    """The process itself says that it can never serve this version; other failures of a start may pass."""
+
+
 class Supervisor:
     """Owns the children; all control operations are serialised."""
 
@@ -59,7 +63,7 @@ class Supervisor:
         return version
 
     def resume(self, version: str) -> None:
-        """Serve a version in the background, retrying until it is ready."""
+        """Serve a version in the background, retrying until it is ready; one that refuses, the version before it."""
         self.version = version
         self._spawn_task(self._serve_until_ready(version))
 
@@ -152,7 +156,7 @@ class Supervisor:
                 except BikeshareError as error:
                     self.problem = str(error)
                     logger.error("version %s does not start: %s", version, error)
-                    refused = isinstance(error, RolloutRefused)
+                    refused = isinstance(error, NeverServable)
                 else:
                     self.serving, self.problem = child, None
                     self._remember()
@@ -230,7 +234,7 @@ class Supervisor:
             if state.get("ready"):
                 return
             if state.get("refused"):
-                raise RolloutRefused(f"version {child.version} refuses to serve: {state.get('problem')}")
+                raise NeverServable(f"version {child.version} refuses to serve: {state.get('problem')}")
             await asyncio.sleep(0.05)
         raise RolloutRefused(
             f"version {child.version} was not ready after {self._policy.ready_seconds:g} s"

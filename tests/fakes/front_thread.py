@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.predictor.child import Launch, SupervisorPolicy
+from services.predictor.child import Launch, Launcher, SupervisorPolicy
 from services.predictor.front import FrontPolicy, Running, start
 from services.predictor.supervisor import Supervisor
 
@@ -36,9 +36,14 @@ class FrontThread:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
 
 
-def launch(version: str, port: int) -> Launch:
-    arguments = (sys.executable, "-S", "-m", "tests.fakes.predictor_process", version, str(port))
-    return Launch(arguments, {"PATH": os.environ.get("PATH", "")}, ROOT)
+def launcher(home: Path) -> Launcher:
+    environment = {"PATH": os.environ.get("PATH", ""), "FAKE_HOME": str(home)}
+
+    def launch(version: str, port: int) -> Launch:
+        arguments = (sys.executable, "-S", "-m", "tests.fakes.predictor_process", version, str(port))
+        return Launch(arguments, environment, ROOT)
+
+    return launch
 
 
 def free_port() -> int:
@@ -55,6 +60,7 @@ def front(home: Path, policy: FrontPolicy = PATIENT, quick: SupervisorPolicy = Q
     port, control_port = free_port(), free_port()
 
     async def begin() -> tuple[Running, Supervisor]:
+        launch = launcher(home)
         supervisor = Supervisor(launch, home, quick)
         running = await start(
             launch, home, host="127.0.0.1", port=port, control_port=control_port, supervisor=supervisor, policy=policy

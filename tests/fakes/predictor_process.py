@@ -2,6 +2,7 @@
 
 `python -m tests.fakes.predictor_process VERSION PORT`; versions that start with `refuse` say so in their state,
 `crash` end at once, `mute` never become ready. With an empty version, both are read from standard input.
+A file `mishap` in the folder `FAKE_HOME` holds one of these words: every version does that until the file is gone.
 """
 
 import json
@@ -10,6 +11,16 @@ import signal
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+MISHAP = Path(os.environ.get("FAKE_HOME", ""), "mishap")
+
+
+def behaviour(version: str) -> str:
+    try:
+        return MISHAP.read_text()
+    except FileNotFoundError:
+        return version
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -17,8 +28,9 @@ class Handler(BaseHTTPRequestHandler):
     version = ""
 
     def do_GET(self) -> None:
-        refused = self.version.startswith("refuse")
-        ready = not refused and not self.version.startswith("mute")
+        word = behaviour(self.version)
+        refused = word.startswith("refuse")
+        ready = not refused and not word.startswith("mute")
         problem = None if ready else ("SHA-256 differs" if refused else "still loading")
         self._answer({"ready": ready, "refused": refused, "problem": problem, "model_version": self.version})
 
@@ -51,7 +63,7 @@ def main() -> None:
         if not words:
             return
         version, port = words[0], int(words[1])
-    if version.startswith("crash"):
+    if behaviour(version).startswith("crash"):
         sys.exit(7)
     Handler.version = version
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)

@@ -179,30 +179,45 @@ def test_a_restarted_front_serves_the_promoted_version(tmp_path: Path) -> None:
         promote(running, "1")
         promote(running, "2")
     with front(tmp_path) as running:
-        version = running.supervisor.remembered()
-        assert version == "2"
-
-        async def resume() -> None:
-            running.supervisor.resume("2")
-
-        running.run(resume())
+        resume(running)
         wait_until(lambda: Client(running.url).send("POST", "/predict", b"{}")[0] == 200, 10, "an answer")
-        assert Client(running.url).get("/-/status")[1]["previous"] == "1"
+        status = Client(running.url).get("/-/status")[1]
+        assert (status["version"], status["previous"]) == ("2", "1")
 
 
-def test_a_version_that_no_longer_starts_falls_back_to_the_one_before(tmp_path: Path) -> None:
-    with front(tmp_path) as running:
-        promote(running, "1")
+def resume(running: FrontThread) -> None:
+    """Serve what `serving.json` says, as `bikeshare serve` does."""
+
+    async def begin() -> None:
+        running.supervisor.resume(str(running.supervisor.remembered()))
+
+    running.run(begin())
+
+
+def test_a_version_that_refuses_at_a_restart_falls_back_to_the_one_before(tmp_path: Path) -> None:
     (tmp_path / "serving.json").write_text(json.dumps({"version": "refuse-2", "previous": "1"}))
     with front(tmp_path) as running:
-        version = running.supervisor.remembered()
-
-        async def resume() -> None:
-            running.supervisor.resume(str(version))
-
-        running.run(resume())
+        resume(running)
         wait_until(lambda: Client(running.url).send("POST", "/predict", b"{}")[0] == 200, 10, "an answer")
+
         assert Client(running.url).get("/-/status")[1]["version"] == "1"
+        assert json.loads((tmp_path / "serving.json").read_text()) == {"version": "1", "previous": None}
+
+
+@pytest.mark.parametrize(("mishap", "problem"), [("mute", "was not ready after"), ("crash", "exit code 7")])
+def test_a_start_that_fails_for_a_while_is_tried_again(tmp_path: Path, mishap: str, problem: str) -> None:
+    remembered = {"version": "2", "previous": "1"}
+    (tmp_path / "serving.json").write_text(json.dumps(remembered))
+    (tmp_path / "mishap").write_text(mishap)
+    with front(tmp_path) as running:
+        resume(running)
+        client = Client(running.url)
+        wait_until(lambda: problem in str(client.get("/-/status")[1]["problem"]), 10, "a failed start")
+        (tmp_path / "mishap").unlink()
+        wait_until(lambda: client.send("POST", "/predict", b"{}")[0] == 200, 10, "an answer")
+
+        assert client.post("/predict", {})[1]["model_version"] == "2"
+        assert json.loads((tmp_path / "serving.json").read_text()) == remembered
 
 
 def test_a_canary_that_died_or_was_forgotten_makes_room(tmp_path: Path) -> None:
