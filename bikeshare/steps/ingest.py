@@ -4,7 +4,7 @@ Every state that a killed process can leave behind is repaired by the next pass:
 manifest says so, and a refused day leaves `raw/` only after its copy, its reason and its alert are out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -30,6 +30,9 @@ HARD_RULES = frozenset({"schema", "duplicates", "unreadable", "empty", "wrong_da
 
 CHUNK_DAYS = 31
 """Days that are judged before the records are written: one transaction instead of 31 in a first import."""
+
+NEIGHBOUR_DAYS = 7
+"""Days this near to each other are held against the same usual day."""
 
 _ETAG_CHARACTERS = 16
 _ATTEMPTS = 5
@@ -106,15 +109,15 @@ def process_new(
     if not waiting:
         return IngestResult((), (), {}, 0, "no new day has landed")
     limits = load_limits(records)
-    rhythm = load_rhythm(records, waiting[0].day)
     held = quarantined_days(store)
     accepted: list[date] = []
     refused: list[date] = []
     unreported: list[date] = []
     verdicts: dict[date, Verdict] = {}
     rows = 0
-    for offset in range(0, len(waiting), CHUNK_DAYS):
-        judged, limits = _judge_chunk(store, waiting[offset : offset + CHUNK_DAYS], limits, rhythm, now, policy)
+    done = 0
+    for chunk, rhythm in _chunks(waiting, records):
+        judged, limits = _judge_chunk(store, chunk, limits, rhythm, now, policy)
         good = [item for item in judged if item.frame is not None]
         rows += _accept(records, good)
         for item in good:
@@ -127,8 +130,9 @@ def process_new(
                 if not _refuse(store, notifier, item, now):
                     unreported.append(item.batch.day)
         accepted += [item.batch.day for item in good]
+        done += len(chunk)
         if progress is not None:
-            progress(min(offset + CHUNK_DAYS, len(waiting)), len(waiting))
+            progress(done, len(waiting))
     late = f", {len(unreported)} alerts wait for the next pass" if unreported else ""
     rules = sorted({rule for day in refused for rule in verdicts[day].rules})
     why = f" ({', '.join(rules)})" if rules else ""
@@ -204,6 +208,21 @@ def load_rhythm(records: Records, day: date) -> Rhythm | None:
     return learn_rhythm(records.observations(end - timedelta(days=RHYTHM_DAYS), end))
 
 
+def _chunks(waiting: Sequence[Batch], records: Records) -> Iterator[tuple[Sequence[Batch], Rhythm | None]]:
+    """Days that follow each other within `NEIGHBOUR_DAYS`, and the usual day before the first of them."""
+    rhythm: Rhythm | None = None
+    chunk: list[Batch] = []
+    for batch in waiting:
+        apart = bool(chunk) and (batch.day - chunk[-1].day).days > NEIGHBOUR_DAYS
+        if apart or len(chunk) == CHUNK_DAYS:
+            yield chunk, rhythm
+            chunk = []
+        if apart or batch is waiting[0]:
+            rhythm = load_rhythm(records, batch.day)
+        chunk.append(batch)
+    yield chunk, rhythm
+
+
 def _judge_chunk(
     store: ObjectStore, batches: Sequence[Batch], limits: ValidationLimits, rhythm: Rhythm | None, now: datetime,
     policy: ValidationPolicy,
@@ -241,10 +260,11 @@ def _judge_frame(
     if schema_failures:
         return None, refuse_schema(raw, schema_failures, limits, policy)
     judged = validate_values(raw, limits, now, policy, day=day)
-    wrong_clock = check_clock(raw, rhythm, policy) if judged.passed else None
-    if wrong_clock is not None:
-        judged = verdict(judged.rows, [wrong_clock])
-    return (usable(raw), judged) if judged.passed else (None, judged)
+    if not judged.passed:
+        return None, judged
+    rows = usable(raw)
+    wrong_clock = check_clock(rows, rhythm, policy)
+    return (rows, judged) if wrong_clock is None else (None, verdict(judged.rows, [wrong_clock]))
 
 
 def _refuse(store: ObjectStore, notifier: Notifier | None, item: _Judged, now: datetime) -> bool:

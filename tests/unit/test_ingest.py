@@ -9,6 +9,7 @@ import pytest
 from bikeshare.core.alerts import Alert
 from bikeshare.core.limits import learn_limits
 from bikeshare.core.observations import read_parquet, to_parquet
+from bikeshare.core.scenarios import clock_shift
 from bikeshare.errors import BatchRejected, Conflict, DataError, NotFound, Unavailable
 from bikeshare.ports import Receipt
 from bikeshare.steps import ingest
@@ -57,6 +58,36 @@ def inbox() -> Inbox:
 @pytest.fixture
 def week(history: pd.DataFrame) -> pd.DataFrame:
     return history[history["timestamp"].between("2012-03-05", "2012-03-10 23:00")].reset_index(drop=True)
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_missing_count_and_times_as_text_are_no_wrong_clock(
+    store: MemoryStore, records: MemoryRecords, inbox: Inbox, history: pd.DataFrame, text: bool
+) -> None:
+    day = history[history["timestamp"].between("2012-03-05", "2012-03-05 23:00")].reset_index(drop=True)
+    day.loc[9, "demand"] = float("nan")
+    if text:
+        day["timestamp"] = day["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%S")
+    store.put(raw_key(date(2012, 3, 5)), to_parquet(day))
+
+    result = process_new(store, records, inbox, NOW)
+
+    assert result.quarantined_days == (), result.verdicts
+    assert result.rows == len(day) - 1
+
+
+def test_every_waiting_day_is_held_against_the_usual_day_before_it(
+    store: MemoryStore, records: MemoryRecords, inbox: Inbox, history: pd.DataFrame
+) -> None:
+    late = clock_shift(history, datetime(2012, 3, 4), datetime(2012, 3, 7), 4)
+    land(store, late[late["timestamp"].between("2012-03-06", "2012-03-06 23:00")])
+    land(store, history[history["timestamp"].between("2011-01-05", "2011-01-05 23:00")])
+
+    result = process_new(store, records, inbox, NOW)
+
+    assert result.accepted_days == (date(2011, 1, 5),)
+    assert result.quarantined_days == (date(2012, 3, 6),)
+    assert result.verdicts[date(2012, 3, 6)].rules == ("clock",)
 
 
 def in_fahrenheit(frame: pd.DataFrame, day: date) -> pd.DataFrame:
