@@ -178,7 +178,7 @@ def judge_decay(performance: Performance | None, limits: Limits | None, policy: 
 
 
 def judge_step(days: Sequence[DayScore], last: date, limits: Limits | None, policy: DriftPolicy) -> Finding | None:
-    """The 48-hour log-bias minus the median of such windows before it; None with less than a full window."""
+    """Log-bias of the newest `step_days` minus the median of such windows before; None when over 12 hours lack."""
     current = measure(days, last, policy.step_days)
     if current is None or current.hours < 24 * policy.step_days - 12:
         return None
@@ -196,8 +196,8 @@ def judge_step(days: Sequence[DayScore], last: date, limits: Limits | None, poli
     step = current.log_bias - baseline
     return Finding(
         "step", abs(step), policy.step_limit, abs(step) > policy.step_limit,
-        f"In 48 h the forecast moved {np.expm1(step):+.0%} away from its usual ratio to demand (limits "
-        f"{np.expm1(policy.step_limit):+.0%} and {np.expm1(-policy.step_limit):+.0%}).",
+        f"In {24 * policy.step_days} h the forecast moved {np.expm1(step):+.0%} away from its usual ratio to demand "
+        f"(limits {np.expm1(policy.step_limit):+.0%} and {np.expm1(-policy.step_limit):+.0%}).",
     )
 
 

@@ -105,6 +105,13 @@ class Ledger:
         kept = {day: days[day] for day in sorted(days) if day > oldest}
         return replace(self, days=kept, judged=judged, spoiled=tuple(day for day in self.spoiled if day > oldest))
 
+    def first_to_judge(self, newest: date, window_days: int) -> date:
+        """Oldest day whose score may be missing or may have changed: the window, and what came late behind it."""
+        if not self.days or self.judged is None:
+            return newest - timedelta(days=KEPT_DAYS - 1)
+        first = min(newest - timedelta(days=window_days), self.judged + timedelta(days=1))
+        return max(first, newest - timedelta(days=KEPT_DAYS - 1))
+
     def usable_days(self) -> tuple[DayScore, ...]:
         """Days whose inputs were sound, oldest first."""
         return tuple(score for day, score in sorted(self.days.items()) if day not in self.spoiled)

@@ -123,7 +123,13 @@ def _times(raw: pd.DataFrame, mapping: FileMapping) -> tuple[pd.Series, np.ndarr
     if aware and not mapping.timezone:
         raise DataError(f"column {name!r} carries a UTC offset: set timestamp.timezone in the mapping")
     if not aware and mapping.source_timezone:
-        moments, aware = moments.dt.tz_localize(mapping.source_timezone), True
+        try:
+            moments, aware = moments.dt.tz_localize(mapping.source_timezone), True
+        except Exception as error:  # pandas raises pytz's or its own errors depending on the zone
+            raise DataError(
+                f"column {name!r}: a time occurs twice or never in {mapping.source_timezone} ({error}); deliver UTC, or"
+                " times with their offset"
+            ) from error
     if aware:
         moments = moments.dt.tz_convert(mapping.timezone).dt.tz_localize(None)
     if not mapping.timezone:
@@ -204,7 +210,7 @@ def _column(name: str, value: Any) -> ColumnSource:
     table = _section(value, f"columns.{name}", {"column", "unit", "factor", "offset", "values", "constant"})
     if ("column" in table) == ("constant" in table):
         raise ConfigurationError(f"mapping: columns.{name} needs either `column` or `constant`")
-    factor, offset = float(table.get("factor", 1.0)), float(table.get("offset", 0.0))
+    factor, offset = _number(table, name, "factor", 1.0), _number(table, name, "offset", 0.0)
     unit = table.get("unit")
     if unit is not None:
         known = UNITS.get(OBSERVATION[name].unit, {})
@@ -218,6 +224,13 @@ def _column(name: str, value: Any) -> ColumnSource:
         wrong = next(item for item in values.values() if item not in WEATHER_CLASSES)
         raise ConfigurationError(f"mapping: columns.weather.values gives {wrong!r}; use {list(WEATHER_CLASSES)}")
     return ColumnSource(str(table.get("column", "")), factor, offset, values, table.get("constant"))
+
+
+def _number(table: Mapping[str, Any], name: str, key: str, default: float) -> float:
+    try:
+        return float(table.get(key, default))
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"mapping: columns.{name}.{key} is {table[key]!r}, not a number") from None
 
 
 def _zone(name: str, key: str) -> None:

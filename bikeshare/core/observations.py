@@ -224,11 +224,11 @@ def _numbers(values: pd.Series, name: str) -> pd.Series:
     if pd.api.types.is_bool_dtype(values):
         raise DataError(f"column {name!r}: expected numbers, found true/false; check the mapping")
     numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-    wrong = numbers.isna().to_numpy() & values.notna().to_numpy()
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        if str(values.iloc[row]).strip().lower() not in {"nan", ""}:
-            raise DataError(f"column {name!r}, row {row}: {values.iloc[row]!r} is not a number")
+    unread = np.flatnonzero(numbers.isna().to_numpy() & values.notna().to_numpy())
+    wrong = unread[~values.iloc[unread].astype(str).str.strip().str.lower().isin({"nan", ""}).to_numpy()]
+    if wrong.size:
+        row = int(wrong[0])
+        raise DataError(f"column {name!r}, row {row}: {values.iloc[row]!r} is not a number")
     return numbers
 
 

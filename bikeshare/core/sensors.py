@@ -112,12 +112,12 @@ def _ranges(frame: pd.DataFrame, limits: ValidationLimits, policy: ValidationPol
     for column in RANGED:
         values = ranged_values(frame, column)
         outside = np.zeros(len(values), dtype=bool)
-        allowed = Range(-np.inf, np.inf, 0)
         for month in np.unique(months):
             allowed = allowed_range(limits, column, int(month), policy)
             outside |= (months == month) & ((values < allowed.low) | (values > allowed.high))
         if outside.sum() >= policy.range_hours:
-            worst = float(values[outside][0])
+            worst, month = float(values[outside][0]), int(months[outside][0])
+            allowed = allowed_range(limits, column, month, policy)
             season = " for the month" if column in SEASONAL else ""
             found.append(Failure(
                 "range", column, f"{column} is {worst:g} in {int(outside.sum())} hours, where {allowed.low:.1f} to "

@@ -18,7 +18,7 @@ from bikeshare.core.drift import (
     measure,
     score_days,
 )
-from bikeshare.core.ledger import INPUTS, KEPT_DAYS, Ledger
+from bikeshare.core.ledger import INPUTS, Ledger
 from bikeshare.core.monitor_facts import Evidence, Finding
 from bikeshare.core.profiles import CATEGORIES, NUMERIC, PREDICTION, week_of_year
 from bikeshare.core.sketches import ColumnScore, Sketch, score_columns
@@ -106,7 +106,7 @@ def gather(
         return Look(evidence, replace(ledger, looked_at=now), None, None, new_predictions=new_predictions)
     limits = limits_from(reference.backtest, drift)
     if check_day is not None:
-        first = check_day - timedelta(days=drift.window_days if ledger.days else KEPT_DAYS - 1)
+        first = ledger.first_to_judge(check_day, drift.window_days)
         ledger = ledger.with_days(_scores(ports.records, first, check_day, retired), first, check_day)
     days = ledger.usable_days()
     last = ledger.judged or (now - LABEL_DELAY).date()

@@ -1,5 +1,6 @@
 """Error of what was served, its limits, the step, and the onset of a change."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -122,6 +123,13 @@ def test_without_a_baseline_the_backtest_is_the_baseline() -> None:
     assert judge_step(days(3, ratio=1.2), LAST, LIMITS, POLICY).exceeded is False  # type: ignore[union-attr]
     assert judge_step(days(3), LAST, None, POLICY) is None
     assert judge_step(days(1), LAST, LIMITS, POLICY) is None
+
+
+def test_a_step_names_its_window() -> None:
+    for length in (2, 3):
+        found = judge_step(days(4), LAST, LIMITS, replace(POLICY, step_days=length))
+        assert found is not None
+        assert found.sentence.startswith(f"In {24 * length} h ")
 
 
 @pytest.mark.parametrize("age", [4, 9])

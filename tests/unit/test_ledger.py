@@ -25,6 +25,22 @@ def score(day: date, wape: float = 0.1) -> DayScore:
     return DayScore(day, 24, 100.0, 100.0, 100 * wape, 20, 23, 0)
 
 
+def test_days_that_arrive_late_together_are_all_judged() -> None:
+    newest = date(2012, 3, 17)
+    judged = date(2012, 3, 1)
+
+    def first(ledger: Ledger, newest: date = newest) -> date:
+        return ledger.first_to_judge(newest, 7)
+
+    assert first(Ledger()) == newest - timedelta(days=KEPT_DAYS - 1)
+    assert first(Ledger().with_days([score(judged)], judged, judged)) == date(2012, 3, 2)
+    yesterday = newest - timedelta(days=1)
+    assert first(Ledger().with_days([score(yesterday)], yesterday, yesterday)) == date(2012, 3, 10)
+    assert first(Ledger().with_days([score(judged)], judged, judged), date(2012, 6, 1)) == (
+        date(2012, 6, 1) - timedelta(days=KEPT_DAYS - 1)
+    )
+
+
 def test_of_several_predictions_of_an_hour_the_newest_counts_in_any_order() -> None:
     old = served(3, temp=1.0, made=START - timedelta(days=1))
     new = served(3, temp=2.0, made=START)

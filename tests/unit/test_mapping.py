@@ -94,6 +94,13 @@ def test_a_local_autumn_hour_may_repeat_only_where_the_clock_does() -> None:
         apply_mapping(summer, parse_mapping(document(timezone="Europe/Vienna")))
 
 
+@pytest.mark.parametrize("hour", ["2024-11-03T01:00", "2024-03-10T02:00"])
+def test_an_hour_that_the_source_clock_shows_twice_or_never_is_refused(hour: str) -> None:
+    mapping = parse_mapping(document(source_timezone="America/New_York", timezone="America/Chicago"))
+    with pytest.raises(DataError, match="twice or never in America/New_York"):
+        apply_mapping(table(f"{hour};50;283;0,5;10;sun;no;5"), mapping)
+
+
 def test_a_local_hour_that_never_was_is_refused() -> None:
     raw = table("2024-03-31T02:00;50;283;0,5;10;sun;no;5")
     with pytest.raises(DataError, match="does not exist in Europe/Vienna"):
@@ -138,6 +145,8 @@ def test_a_column_the_file_does_not_have_is_named_with_those_it_has() -> None:
     ({"columns": {"temp": "temp"}}, "unknown key 'temp' in `columns`"),
     ({"columns": {"temp_c": {"column": "temp", "unit": "R"}}}, "unit is 'R'; known are"),
     ({"columns": {"temp_c": {"column": "temp", "unit": "F", "factor": 2}}}, "both `unit` and `factor`"),
+    ({"columns": {"temp_c": {"column": "temp", "factor": "abc"}}}, r"columns\.temp_c\.factor is 'abc', not a number"),
+    ({"columns": {"temp_c": {"column": "temp", "offset": [1]}}}, r"columns\.temp_c\.offset is \[1\], not a number"),
     ({"columns": {"temp_c": {}}}, "needs either `column` or `constant`"),
     ({"columns": {"weather": {"column": "sky", "values": {"sun": "sunny"}}}}, "gives 'sunny'"),
     ({"columns": ["temp_c"]}, "must be a table"),

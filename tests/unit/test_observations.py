@@ -130,6 +130,15 @@ def test_conform_orders_columns_and_rows_and_fills_optional_ones(history: pd.Dat
     assert conform(typed) is typed
 
 
+def test_a_wrong_cell_behind_an_empty_one_is_found(history: pd.DataFrame) -> None:
+    rows = history.iloc[:3].copy()
+    rows["temp_c"] = [" ", "nan", "warm"]
+    with pytest.raises(DataError, match="column 'temp_c', row 2: 'warm' is not a number"):
+        conform(rows)
+    rows["temp_c"] = [" ", "nan", "3.5"]
+    assert list(conform(rows)["temp_c"].isna()) == [True, True, False]
+
+
 @pytest.mark.parametrize(("column", "value", "message"), [
     ("timestamp", "2012-01-01 00:30", "not the start of an hour"),
     ("timestamp", "yesterday", "'yesterday' is not a time"),

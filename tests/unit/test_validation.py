@@ -347,3 +347,16 @@ def test_a_first_forecast_of_tomorrow_misses_nothing(history: pd.DataFrame) -> N
     tomorrow = history[history["timestamp"].between(datetime(2012, 5, 10), datetime(2012, 5, 10, 5))]
 
     assert validate_inputs(tomorrow, limits, datetime(2012, 5, 9, 6)).passed
+
+
+def test_the_range_that_is_named_is_that_of_the_first_bad_hour(
+    history: pd.DataFrame, limits: ValidationLimits
+) -> None:
+    until = datetime(2012, 4, 1, 8)
+    frame = served(history, until)
+    frame.loc[frame["timestamp"].between("2012-03-31 12:00", "2012-03-31 17:00"), "feels_like_c"] = -25.0
+    (failure,) = [found for found in validate_inputs(frame, limits, until).failures if found.rule == "range"]
+
+    march, april = (allowed_range(limits, "feels_like_c", month, ValidationPolicy()) for month in (3, 4))
+    assert march != april
+    assert f"where {march.low:.1f} to {march.high:.1f} is normal" in failure.detail
