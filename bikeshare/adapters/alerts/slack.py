@@ -19,6 +19,11 @@ _BAD_MESSAGE = frozenset({
 })
 """Errors of `chat.postMessage` that concern this one message; all others concern the bot, its channel or Slack."""
 
+_BAD_PAYLOAD = frozenset({
+    "invalid_blocks", "invalid_payload", "missing_text_or_fallback_or_attachments", "no_text", "too_many_attachments",
+})
+"""What a webhook answers with 400 to this one message; other words concern the webhook."""
+
 
 class SlackNotifier:
     """`bikeshare.ports.Notifier` on Slack.
@@ -97,8 +102,7 @@ class SlackNotifier:
         client = WebhookClient(self._webhook_url, timeout=_TIMEOUT_SECONDS, retry_handlers=_retries())
         answer = client.send(text=plain_text(alert), blocks=blocks(alert, self._environment))
         if answer.status_code != 200:
-            # 400 is about the payload; 403, 404 and 410 are about the webhook.
-            kind = Refused if answer.status_code == 400 else Undelivered
+            kind = Refused if answer.status_code == 400 and answer.body.strip() in _BAD_PAYLOAD else Undelivered
             raise kind(f"Slack refused the message (HTTP {answer.status_code} {answer.body[:80]})")
 
 

@@ -3,6 +3,7 @@
     HOME/runs/<run_key>/run.json    what was asked and what became of it (written whole, then renamed)
                         run.log     everything the tasks printed
                         run.lock    locked for as long as the run lives
+                        artifacts/  what the tasks hand on; removed when the run has succeeded
 
 The child inherits the locked file, so the operating system itself says whether a run still lives: a killed child
 cannot leave a lock behind, and a recycled process id cannot keep a dead run alive.
