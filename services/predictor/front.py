@@ -65,7 +65,7 @@ class Front:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer from the serving child, or 503 with Retry-After."""
-        path = request.rel_url.raw_path
+        path = request.path  # as the child will read it: `/%2D/refresh` is `/-/refresh`
         if path == "/-/status":
             return web.json_response(
                 self._supervisor.status() | {"retried": self.retried, "unavailable": self.unavailable}
@@ -130,7 +130,7 @@ class Front:
     async def _ask(
         self, child: Child, request: web.Request, body: bytes, headers: list[tuple[str, str]]
     ) -> web.StreamResponse:
-        url = URL(child.url + request.raw_path, encoded=True)
+        url = URL(child.url + request.rel_url.raw_path_qs, encoded=True)
         timeout = aiohttp.ClientTimeout(total=self._policy.answer_seconds)
         async with child.session.request(
             request.method, url, data=body or None, headers=headers, allow_redirects=False, timeout=timeout,

@@ -153,8 +153,17 @@ class ErrorResponse(TypedDict):
     request_id: str
 
 
-MAX_FIELDS = MAX_ROWS * len(Instance.__annotations__) + len(PredictRequest.__annotations__)
-"""Counted before parsing: each unknown field would be an error of its own, and nobody else is answered meanwhile."""
+_TIME_COLONS = 2
+"""Of a timestamp such as `2012-07-02T08:00:00`; no other value has any."""
+
+PREDICT_COLONS = MAX_ROWS * (len(Instance.__annotations__) + _TIME_COLONS) + len(PredictRequest.__annotations__)
+FORECAST_COLONS = (
+    MAX_FORECAST_HOURS * len(HourWeather.__annotations__) + len(ForecastRequest.__annotations__) + _TIME_COLONS
+)
+"""Most colons of a valid body, one for each field and those of its times.
+
+Counted before parsing: each unknown field would be an error of its own, and nobody else is answered meanwhile.
+"""
 
 PREDICT: TypeAdapter[PredictRequest] = TypeAdapter(PredictRequest)
 FORECAST: TypeAdapter[ForecastRequest] = TypeAdapter(ForecastRequest)
@@ -200,15 +209,19 @@ def parse_predict(body: bytes, now: datetime, window: Window) -> Columns:
 
 
 def _rows(body: bytes) -> Sequence[Mapping[str, Any]]:
-    if len(body) > MAX_FIELDS and body.count(b'":') > MAX_FIELDS:
-        raise InvalidRequest(
-            422, "unknown_field", f"more than {MAX_FIELDS} fields; no valid request has so many",
-            allowed=list(Instance.__annotations__),
-        )
+    _refuse_many_fields(body, PREDICT_COLONS, Instance)
     try:
         return PREDICT.validate_json(body)["instances"]
     except ValidationError as error:
         raise explain(error, PredictRequest, Instance) from None
+
+
+def _refuse_many_fields(body: bytes, most: int, row: type) -> None:
+    if len(body) > most and body.count(b":") > most:
+        raise InvalidRequest(
+            422, "unknown_field", f"more than {most} fields and times; no valid request has so many",
+            allowed=list(row.__annotations__),
+        )
 
 
 def _checked(rows: Sequence[Mapping[str, Any]], now: datetime, window: Window) -> Columns:
@@ -221,6 +234,7 @@ def _checked(rows: Sequence[Mapping[str, Any]], now: datetime, window: Window) -
 
 def parse_forecast(body: bytes, now: datetime, window: Window) -> Columns:
     """Read the body of `POST /forecast`; without `start` the first hour is the next full one."""
+    _refuse_many_fields(body, FORECAST_COLONS, HourWeather)
     try:
         request = FORECAST.validate_json(body)
     except ValidationError as error:

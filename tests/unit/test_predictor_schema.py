@@ -147,6 +147,32 @@ def test_the_largest_batch_is_the_whole_window() -> None:
     assert refused({"instances": [row(timestamp=f"{first + MAX_ROWS}:00")]}).code == "timestamp_out_of_window"
 
 
+def test_the_largest_bodies_with_every_field_pass_however_they_are_written() -> None:
+    first = np.datetime64("2012-07-02T08", "h") - WINDOW.past_hours
+    hours = (first + np.arange(MAX_ROWS)).astype(str)
+    rows = [row(timestamp=f"{hour}:00:00", is_holiday=False) for hour in hours]
+    spaced = json.dumps({"instances": rows}, separators=(" ,\n", " :\t")).encode()
+    assert len(parse_predict(spaced, NOW, WINDOW).timestamps) == MAX_ROWS
+
+    day = [{name: value for name, value in row(is_holiday=True).items() if name != "timestamp"}] * MAX_FORECAST_HOURS
+    body = json.dumps({"start": "2012-07-02T09:00:00", "weather": day}, separators=(" ,\n", " :\t")).encode()
+    assert len(parse_forecast(body, NOW, WINDOW).timestamps) == MAX_FORECAST_HOURS
+
+
+@pytest.mark.parametrize("colon", [":", " : ", "\n:"])
+def test_bodies_of_nothing_but_fields_are_refused_before_they_are_read(
+    monkeypatch: pytest.MonkeyPatch, colon: str
+) -> None:
+    many = ",".join(f'"f{number}"{colon}0' for number in range(6_000))
+    for parse, name in ((parse_predict, "instances"), (parse_forecast, "weather")):
+        with monkeypatch.context() as patched:
+            patched.setattr("services.predictor.schema.PREDICT", None)
+            patched.setattr("services.predictor.schema.FORECAST", None)
+            with pytest.raises(InvalidRequest, match="no valid request has so many") as refusal:
+                parse(f'{{"{name}":[{{{many}}}]}}'.encode(), NOW, WINDOW)
+        assert (refusal.value.status, refusal.value.code) == (422, "unknown_field")
+
+
 def test_the_window_is_inclusive_on_both_sides() -> None:
     window = Window(past_hours=2, future_hours=3)
     for hour in ("2012-07-02T06:00", "2012-07-02T11:00"):

@@ -113,6 +113,8 @@ def test_probes(client: Client, path: str) -> None:
 @pytest.mark.parametrize(("method", "path", "status", "allowed"), [
     ("GET", "/predict", 405, "POST"), ("PUT", "/forecast", 405, "POST"), ("POST", "/model", 405, "GET"),
     ("DELETE", "/metrics", 405, "GET"), ("GET", "/nothing", 404, None), ("GET", "/predict/", 404, None),
+    ("POST", "//-/refresh", 404, None), ("POST", "/%252D/refresh", 404, None), ("POST", "/x/../-/refresh", 404, None),
+    ("POST", "/-//refresh", 404, None), ("GET", "/%2D/refresh", 405, "POST"),
 ])
 def test_wrong_routes_and_methods(client: Client, method: str, path: str, status: int, allowed: str | None) -> None:
     seen, headers, content = client.send(method, path)

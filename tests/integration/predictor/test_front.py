@@ -96,6 +96,31 @@ def test_requests_pass_through_unchanged(tmp_path: Path) -> None:
         assert len(client.post("/predict", {})[1]["request_id"]) == 32
 
 
+@pytest.mark.parametrize("path", [
+    "/-/refresh", "/%2D/refresh", "/%2d/refresh", "/-/%72efresh", "/-%2Frefresh", "/%2D/state?x=1",
+    "http://elsewhere/-/refresh", "http://elsewhere/%2D/refresh",
+])
+def test_what_is_for_this_machine_is_not_for_another_however_it_is_written(tmp_path: Path, path: str) -> None:
+    with front(tmp_path) as running:
+        promote(running, "1")
+        # To the front, an address that is neither 127.0.0.1 nor ::1 is another machine's.
+        status, _, content = Client(running.url, "127.0.0.2").send("POST", path, b"{}")
+
+        assert status == 404
+        assert "is only for this machine" in json.loads(content)["error"]["message"]
+        assert Client(running.url).post(path, {})[0] == 200
+
+
+def test_what_is_not_for_this_machine_only_passes_from_elsewhere(tmp_path: Path) -> None:
+    with front(tmp_path) as running:
+        promote(running, "1")
+        stranger = Client(running.url, "127.0.0.2")
+
+        for path in ("/predict", "/%252D/refresh", "/a%2Fb", "/a?b=%2D"):
+            assert stranger.post(path, {})[1]["path"] == path
+        assert stranger.get("/-/status")[0] == 200
+
+
 def test_an_oversized_body_is_refused_at_the_front(tmp_path: Path) -> None:
     with front(tmp_path) as running:
         promote(running, "1")

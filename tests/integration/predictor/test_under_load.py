@@ -135,12 +135,14 @@ def endless_headers(url: str) -> None:
         raise AssertionError("forty megabytes of headers were read")
 
 
-def _posts(status: int, make: Callable[[], bytes], **headers: str) -> Callable[[str], None]:
+def _posts(
+    status: int, make: Callable[[], bytes], path: str = "/predict", **headers: str
+) -> Callable[[str], None]:
     def attack(url: str) -> None:
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
-            connection.request("POST", "/predict", make(), {"Content-Type": "application/json"} | named)
+            connection.request("POST", path, make(), {"Content-Type": "application/json"} | named)
             answer = connection.getresponse()
         except OSError:
             assert status == 413, "only a body beyond the discarded size may end in a closed connection"
@@ -156,6 +158,9 @@ ATTACKS: dict[str, Callable[[str], None]] = {
     "50 MB": _posts(413, lambda: b" " * 50_000_000),
     "100,000 unknown fields": _posts(
         422, lambda: json.dumps({"instances": [instance() | {f"f{n}": 0 for n in range(60_000)}]}).encode()
+    ),
+    "100,000 unknown fields of a forecast": _posts(
+        422, lambda: json.dumps({"weather": [{f"f{n}": 0 for n in range(60_000)}]}).encode(), "/forecast"
     ),
     "deep nesting": _posts(400, lambda: b'{"instances":' + b"[" * 100_000),
     "invalid UTF-8": _posts(400, lambda: b'{"instances": "\xff\xfe"}'),

@@ -185,12 +185,15 @@ def predictor(world: World, version: str = "1", *, probe: str = "/readyz", **mor
 
 @dataclass
 class Client:
-    """One kept HTTP connection."""
+    """One kept HTTP connection; `source` is the address it comes from."""
 
     url: str
+    source: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
-        self._connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=20)
+        self._connection = http.client.HTTPConnection(
+            self.url.removeprefix("http://"), timeout=20, source_address=(self.source, 0)
+        )
 
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
