@@ -1,4 +1,4 @@
-ARG BASE_IMAGE=python:3.12-slim-bookworm
+ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 # The pins of the build's own tools; the stages below are made again only when one of these changes.
 FROM ${BASE_IMAGE} AS pins

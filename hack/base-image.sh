@@ -10,7 +10,7 @@ if "$docker" image inspect "$tag" >/dev/null 2>&1; then
   echo "$tag is there already"
   exit 0
 fi
-[ "$(id -u)" = 0 ] || { echo "debootstrap needs root: run as root, or build with BASE_IMAGE=python:3.12-slim-bookworm" >&2; exit 2; }
+[ "$(id -u)" = 0 ] || { echo "debootstrap needs root: run as root, or build with BASE_IMAGE=python:3.11-slim-bookworm" >&2; exit 2; }
 if ! command -v debootstrap >/dev/null; then
   apt-get -o DPkg::Lock::Timeout=600 update -qq
   DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends debootstrap >/dev/null

@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NAMESPACE = "kubeflow"
+PATIENCE_SECONDS = 600
+"""A pod may take this long to start: a first pull of the image over a slow line."""
 HOME = "/var/lib/bikeshare"
 
 
@@ -53,6 +55,17 @@ def job(name: str, image: str, arguments: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def waiting_for(pods: Sequence[Mapping[str, Any]]) -> str:
+    """Why the pod of a Job does not run yet."""
+    found = []
+    for status in (pod.get("status", {}) for pod in pods):
+        found += [each.get("message", each["reason"]) for each in status.get("conditions", [])
+                  if each["type"] == "PodScheduled" and each["status"] != "True"]
+        waiting = [container.get("state", {}).get("waiting", {}) for container in status.get("containerStatuses", [])]
+        found += [f"{each.get('reason')}: {each.get('message', '')}".rstrip(": ") for each in waiting if each]
+    return "; ".join(found) or "its pod"
+
+
 def _kubectl(*arguments: str, text: str | None = None, capture: bool = True) -> str:
     context = os.environ.get("SKAFFOLD_KUBE_CONTEXT")
     command = ["kubectl", *(["--context", context] if context else []), "-n", NAMESPACE, *arguments]
@@ -69,10 +82,18 @@ def main() -> int:
     image = _kubectl("get", "configmap", "bikeshare", "-o", "jsonpath={.data.BIKESHARE_IMAGE}")
     name = f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     _kubectl("apply", "--server-side", "-f", "-", text=json.dumps(job(name, image, sys.argv[1:])))
+    began, told = time.monotonic(), ""
     while True:
         status = json.loads(_kubectl("get", "job", name, "-o", "json")).get("status", {})
         if status.get("ready") or status.get("succeeded") or status.get("failed"):
             break
+        reason = waiting_for(json.loads(_kubectl("get", "pods", "-l", f"job-name={name}", "-o", "json"))["items"])
+        if time.monotonic() - began > PATIENCE_SECONDS:
+            _kubectl("delete", "job", name)
+            raise SystemExit(f"cluster_run: not started after {PATIENCE_SECONDS} s: {reason}")
+        if reason != told and time.monotonic() - began > 10:
+            sys.stderr.write(f"waiting: {reason}\n")
+            told = reason
         time.sleep(1)
     _kubectl("logs", f"job/{name}", "--follow=true", capture=False)
     while not status.get("succeeded") and not status.get("failed"):

@@ -35,10 +35,21 @@ def problems(pod: Mapping[str, Any]) -> Iterator[str]:
 
 
 def is_waiting_for_a_model(pod: Mapping[str, Any]) -> bool:
-    """A predictor that no promotion has pinned to a version yet."""
+    """A predictor that runs well and that no promotion has pinned to a version yet."""
     metadata = pod["metadata"]
     labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
-    return labels.get("app.kubernetes.io/component") == "predictor" and VERSION not in annotations
+    containers = pod.get("status", {}).get("containerStatuses", [])
+    runs = bool(containers) and all(
+        "running" in container.get("state", {}) and not container.get("restartCount") for container in containers
+    )
+    return runs and labels.get("app.kubernetes.io/component") == "predictor" and VERSION not in annotations
+
+
+def failures(workload: Mapping[str, Any]) -> Iterator[str]:
+    """Why a workload cannot even make pods: Pod Security, quota, a missing account."""
+    for condition in workload.get("status", {}).get("conditions", []):
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            yield f"makes no pods: {condition.get('message', condition.get('reason', ''))}"
 
 
 def report(workloads: list[dict[str, Any]], pods: list[dict[str, Any]]) -> tuple[list[str], bool]:
@@ -50,6 +61,9 @@ def report(workloads: list[dict[str, Any]], pods: list[dict[str, Any]]) -> tuple
         name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
         lines.append(f"{'ok  ' if ready >= wanted else 'WAIT'} {name:<44} {ready}/{wanted}"
                      + (f"  model version {version}" if version else ""))
+        for failure in failures(item):
+            well = False
+            lines.append(f"     {name}: {failure}")
     for pod in pods:
         name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
         for problem in problems(pod):

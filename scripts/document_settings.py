@@ -43,7 +43,8 @@ def document() -> str:
         summary = (type(default).__doc__ or "").strip().splitlines()[0]
         names = [item.name for item in fields(default)]
         lines.append(POLICY_HEADER.format(name=name, title=summary, prefix=variable, example=names[0].upper()))
-        described = _attribute_docs(type(default).__doc__ or "", names)
+        documented = _attribute_docs(type(default).__doc__ or "", names)
+        described = {item: text.replace("|", "\\|") for item, text in documented.items()}
         lines += [f"| `{item}` | `{getattr(default, item)}` | {described.get(item, '')} |\n" for item in names]
     return "".join(lines)
 

@@ -104,3 +104,17 @@ def test_keda_scales_by_a_metric_that_exists(charts: Path) -> None:
     assert named
     assert set(named) <= set(METRICS)
     assert 'namespace="bikeshare"' in trigger["query"]
+
+
+def test_prometheus_keeps_what_the_rules_look_back_on() -> None:
+    hours = {"m": 1 / 60, "h": 1, "d": 24}
+    looked_back = max(
+        float(number) * hours[unit]
+        for rule in (CHARTS / "bikeshare" / "alerts").glob("*.yaml")
+        for number, unit in re.findall(r"\[(\d+)([mhd])\]", rule.read_text())
+    )
+    values = yaml.safe_load((CHARTS / "values" / "kube-prometheus-stack.yaml").read_text())
+    number, unit = re.fullmatch(r"(\d+)([mhd])", values["prometheus"]["prometheusSpec"]["retention"]).groups()
+
+    assert looked_back == 48
+    assert float(number) * hours[unit] > looked_back

@@ -104,6 +104,17 @@ def test_its_output_and_its_exit_code_are_the_commands(
 
 
 @pytest.mark.parametrize(("status", "expected"), [
+    ({}, "its pod"),
+    ({"conditions": [{"type": "PodScheduled", "status": "True"}]}, "its pod"),
+    ({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                      "message": "Insufficient memory"}]}, "Insufficient memory"),
+    ({"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}, "ImagePullBackOff"),
+])
+def test_a_command_that_does_not_start_says_what_it_waits_for(status: dict[str, Any], expected: str) -> None:
+    assert script("cluster_run").waiting_for([{**POD, "status": status}]) == expected
+
+
+@pytest.mark.parametrize(("status", "expected"), [
     ({"phase": "Running", "containerStatuses": [{"name": "c", "ready": True, "state": {"running": {}}}]}, []),
     ({"phase": "Succeeded"}, []),
     ({"phase": "Failed", "reason": "Evicted"}, ["failed: Evicted"]),
@@ -144,6 +155,34 @@ def test_a_predictor_without_a_model_waits_and_is_no_fault(annotations: dict[str
     assert lines[0].startswith("WAIT bikeshare/predictor")
     assert ("no model yet" in lines[1]) is well
     assert ("model version 3" in lines[0]) is not well
+
+
+@pytest.mark.parametrize("status", [
+    {"phase": "Pending", "containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
+    {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": "no room"}]},
+    {"phase": "Running", "containerStatuses": [{"name": "c", "restartCount": 2, "state": {"running": {}}}]},
+])
+def test_a_predictor_that_cannot_start_is_a_fault_also_before_the_first_model(status: dict[str, Any]) -> None:
+    metadata = {
+        "namespace": "bikeshare", "name": "predictor-1", "labels": {"app.kubernetes.io/component": "predictor"},
+    }
+    lines, ok = script("cluster_status").report([], [{"metadata": metadata, "status": status}])
+
+    assert not ok
+    assert "no model yet" not in lines[0]
+
+
+@pytest.mark.parametrize("failing", [True, False])
+def test_a_workload_that_makes_no_pods_says_why(failing: bool) -> None:
+    condition = {"type": "ReplicaFailure", "status": str(failing), "message": "violates PodSecurity restricted"}
+    workload = {
+        "metadata": {"namespace": "bikeshare", "name": "dashboard"}, "status": {"conditions": [condition]},
+        "spec": {"replicas": 1, "template": {"metadata": {}}},
+    }
+    lines, ok = script("cluster_status").report([workload], [])
+
+    assert ok is not failing
+    assert any("makes no pods: violates PodSecurity" in line for line in lines) is failing
 
 
 def test_status_reads_every_namespace_and_fails_while_something_is_wrong(cluster: Cluster) -> None:

@@ -133,6 +133,18 @@ def test_production_is_pinned_by_digest_and_pushed() -> None:
     assert "portForward" not in configured("prod")
 
 
+def test_what_production_does_not_pin_is_said_where_people_install() -> None:
+    """Images of others have no digest of ours: the chart refuses to render without one, the docs say what to do."""
+    values = yaml.safe_load((ROOT / "charts" / "platform" / "values.yaml").read_text())
+    pinned = {key.split(".")[0] for key in releases("prod")["platform"]["setValueTemplates"] if key.endswith("digest")}
+    unpinned = {name for name, part in values.items() if isinstance(part, dict) and "image" in part} - pinned
+
+    assert unpinned == {"objectStore", "postgresql"}
+    for name in unpinned:
+        assert f"{name}.image.digest" in (ROOT / "charts" / "platform" / "values-prod.yaml").read_text()
+    assert "digests of their images" in (ROOT / "docs" / "kubernetes.md").read_text().replace("\n", " ")
+
+
 def test_hooks_exist_and_a_missing_model_cannot_block_them() -> None:
     hooks = CONFIG["deploy"]["helm"]["hooks"]
     scripts = [hook["host"]["command"][1] for hook in itertools.chain(hooks["before"], hooks["after"])]

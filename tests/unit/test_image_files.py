@@ -7,7 +7,7 @@ from tests.images.conftest import IMAGES
 from tests.images.test_images import LIMITS_MB
 from tests.unit.test_repository import pins
 
-BASE = "ARG BASE_IMAGE=python:3.12-slim-bookworm"
+BASE = "ARG BASE_IMAGE=python:3.11-slim-bookworm"
 
 
 def dockerfiles(root: Path) -> dict[str, str]:
