@@ -45,6 +45,21 @@ class LiveApi(Protocol):
         ...
 
 
+class _Canary:
+    """A canary that does not answer has failed; records that do not answer say nothing about it."""
+
+    def __init__(self, api: LiveApi) -> None:
+        self._api = api
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> LiveAnswer:
+        try:
+            return self._api.call(method, path, body, headers)
+        except Unavailable as error:
+            raise RolloutRefused(f"the canary stopped answering: {error}") from error
+
+
 Connect = Callable[[str], LiveApi]
 """Base URL -> client; doors pass `bikeshare.adapters.live_api.HttpApi` with the API key."""
 
@@ -82,7 +97,7 @@ def roll_out(
             checks.append(Judgement("canary", False, str(error)))
         else:
             checks.append(Judgement("canary", True, f"ready at {url}"))
-            checks.extend(_examine(ports, connect(url), version, forecaster, policy))
+            checks.extend(_examine(ports, _Canary(connect(url)), version, forecaster, policy))
         if all(check.passed for check in checks):
             if before_switch is not None:
                 before_switch()
@@ -223,13 +238,16 @@ def compare_golden(
 def _examine(
     ports: Ports, api: LiveApi, version: str, forecaster: Forecaster, policy: RolloutPolicy
 ) -> list[Judgement]:
+    checks: list[Judgement] = []
     try:
-        golden = compare_golden(ports, api, version, forecaster, policy)
-        if not golden.passed:
-            return [golden]
-        return [golden, *_probe(api, policy)]
+        checks.append(compare_golden(ports, api, version, forecaster, policy))
+        if checks[0].passed:
+            checks.extend(_probe(api, policy))
+    except RolloutRefused as error:
+        checks.append(Judgement("answers", False, str(error)))
     except (ValueError, KeyError, TypeError) as error:
-        return [Judgement("answers", False, f"the canary's answer cannot be read: {error!r}")]
+        checks.append(Judgement("answers", False, f"the canary's answer cannot be read: {error!r}"))
+    return checks
 
 
 def _probe(api: LiveApi, policy: RolloutPolicy) -> tuple[Judgement, Judgement]:
@@ -240,11 +258,7 @@ def _probe(api: LiveApi, policy: RolloutPolicy) -> tuple[Judgement, Judgement]:
     failures: list[str] = []
     until = time.monotonic() + policy.watch_seconds
     while len(seconds) + len(failures) < policy.probe_requests or time.monotonic() < until:
-        try:
-            answer, _ = ask(api, row)
-        except Unavailable as error:
-            failures.append(str(error))
-            break
+        answer, _ = ask(api, row)
         if answer.status == 200:
             seconds.append(answer.seconds)
         else:

@@ -161,6 +161,29 @@ def test_errors_after_good_golden_rows_are_noticed(bench: Bench) -> None:
     assert bench.unchanged()
 
 
+@pytest.mark.parametrize(("path", "answered"), [("/-/state", 0), ("/predict", 0), ("/-/state", 1), ("/predict", 61)])
+def test_a_canary_that_dies_is_rejected_however_many_errors_are_allowed(
+    bench: Bench, path: str, answered: int
+) -> None:
+    bench.roll_out("1")
+    asked = 0
+
+    def die(asked_path: str, status: int, body: bytes) -> tuple[int, bytes]:
+        nonlocal asked
+        asked += asked_path == path
+        if asked > answered:
+            raise Unavailable("connection refused")
+        return status, body
+
+    bench.distort = die
+    result = bench.roll_out("2", policy=RolloutPolicy(probe_requests=100, p95_seconds=5.0, error_share=0.05))
+
+    assert [found.name for found in result.checks if not found.passed] == ["answers"]
+    assert "connection refused" in bench.registry.get("2").tags["rejected_reason"]
+    assert [alert.kind for alert in bench.inbox.alerts] == ["rolled_back"]
+    assert bench.unchanged()
+
+
 def test_a_canary_that_refuses_to_start_is_rejected(bench: Bench) -> None:
     bench.roll_out("1")
     bench.rollouts.refuse.add("2")
