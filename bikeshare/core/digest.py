@@ -38,20 +38,21 @@ def digest(evidence: Evidence, history: History, now: datetime, policy: Retraini
     return situation
 
 
-def cooldown_until(s: Situation) -> datetime | None:
-    """End of the rest after the newest runs, None when nothing rests.
+def cooldown_until(s: Situation) -> tuple[RunFact, datetime] | None:
+    """The run whose rest ends last, and when; None when nothing rests.
 
     A run that failed (as opposed to: was refused) may be repeated sooner, a bounded number of times.
     """
     rest = timedelta(days=s.policy.cooldown_days)
-    ends = [run.started_at + rest for run in s.runs if run.state not in ("failed", "abandoned")]
+    ends = [(run, run.started_at + rest) for run in s.runs if run.state not in ("failed", "abandoned")]
     recent = [run for run in s.runs if s.now - run.started_at < rest]
     failed = [run for run in recent if run.state == "failed"]
     if failed:
         again = len(failed) <= s.policy.max_retries
-        ends.append(failed[0].started_at + (timedelta(hours=s.policy.retry_hours) if again else rest))
-    latest = max(ends, default=None)
-    return latest if latest is not None and latest > s.now else None
+        pause = timedelta(hours=s.policy.retry_hours) if again else rest
+        ends.append((failed[0], failed[0].started_at + pause))
+    latest = max(ends, key=lambda end: end[1], default=None)
+    return latest if latest is not None and latest[1] > s.now else None
 
 
 def retired_version(memory: Memory, champion: str | None) -> str | None:

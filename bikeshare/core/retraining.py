@@ -229,10 +229,10 @@ def _watch(s: Situation) -> Decision | None:
 
 
 def _cooldown(s: Situation) -> Decision | None:
-    until = cooldown_until(s)
-    if until is None:
+    resting = cooldown_until(s)
+    if resting is None:
         return None
-    run = s.runs[0]
+    run, until = resting
     return _quiet(s, State.COOLDOWN, f"Run {run.run_key} ended as {run.state}; resting until {until:%Y-%m-%d %H:%M}. "
                   f"{_sentence(s.evidence)}")
 
@@ -283,8 +283,8 @@ def _guard(s: Situation) -> tuple[str, str] | None:
                         f"until {until:%Y-%m-%d}.")
     resting = cooldown_until(s)
     if resting is not None:
-        run = s.runs[0]
-        return "cooldown", f"Run {run.run_key} {_ended(run)}; resting until {resting:%Y-%m-%d %H:%M}."
+        run, until = resting
+        return "cooldown", f"Run {run.run_key} {_ended(run)}; resting until {until:%Y-%m-%d %H:%M}."
     budgets = (("daily_budget", 1, s.policy.daily_budget), ("weekly_budget", 7, s.policy.weekly_budget))
     for name, days, budget in budgets:
         started = [run for run in s.runs if s.now - run.started_at < timedelta(days=days)]

@@ -182,6 +182,23 @@ def test_after_a_run_a_quiet_loop_cools_down() -> None:
     assert (decision.state, decision.action) == (State.COOLDOWN, "none")
 
 
+@pytest.mark.parametrize(("over", "named"), [(True, "Run older was promoted"), (False, "Run older ended as promoted")])
+@pytest.mark.parametrize("hours_ago", [10, 1])
+def test_the_cooldown_names_the_run_that_asks_for_the_rest(over: bool, named: str, hours_ago: float) -> None:
+    older, newer = ended("promoted", 5, "older"), ended("failed", hours_ago / 24, "newer")
+    decision = look(evidence(over=over), memory(over, over, settled=("older", "newer")), older, newer)
+
+    assert decision.state is State.COOLDOWN
+    assert f"{named}; resting until 2012-05-16 06:00." in decision.reason
+
+
+def test_the_cooldown_names_the_newest_run_when_that_one_rests_longest() -> None:
+    older, newer = ended("promoted", 6.9, "older"), ended("failed", 1 / 24, "newer")
+    decision = look(evidence(), memory(settled=("older", "newer")), older, newer)
+
+    assert "Run newer ended as failed; resting until 2012-05-14 11:00." in decision.reason
+
+
 def test_a_failed_run_is_repeated_once_and_people_hear_of_it() -> None:
     wanting = memory(True, True)
     failed = ended("failed", 0.1, "v3-2012W20-drift")
