@@ -109,7 +109,7 @@ class Ledger:
         """Oldest day whose score may be missing or may have changed: the window, and what came late behind it."""
         if not self.days or self.judged is None:
             return newest - timedelta(days=KEPT_DAYS - 1)
-        first = min(newest - timedelta(days=window_days), self.judged + timedelta(days=1))
+        first = min(newest - timedelta(days=window_days), self.judged)  # it may have been scored before its last hours
         return max(first, newest - timedelta(days=KEPT_DAYS - 1))
 
     def usable_days(self) -> tuple[DayScore, ...]:

@@ -4,6 +4,7 @@ A mapping is a YAML document (see `data/example-mapping.yaml`). Every cell that 
 error that names the column, the row and the value; nothing is guessed.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -228,9 +229,12 @@ def _column(name: str, value: Any) -> ColumnSource:
 
 def _number(table: Mapping[str, Any], name: str, key: str, default: float) -> float:
     try:
-        return float(table.get(key, default))
+        number = float(table.get(key, default))
     except (TypeError, ValueError):
-        raise ConfigurationError(f"mapping: columns.{name}.{key} is {table[key]!r}, not a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigurationError(f"mapping: columns.{name}.{key} is {table[key]!r}, not a number")
+    return number
 
 
 def _zone(name: str, key: str) -> None:

@@ -32,7 +32,7 @@ class RolloutPolicy:
         watch_seconds: Keep probing at least this long. 0 in the embedded profile: nobody else uses the canary.
         p95_seconds: Largest 95th percentile of a probe. 0.25 s is far above the milliseconds seen; a canary
             beyond it is broken, not slow.
-        error_share: Largest share of failed probes.
+        error_share: Largest share of probes answered with an error. A probe without an answer fails the canary at once.
         log_seconds: A live prediction must be in the records within this time; it usually takes one, but a roll-back
             because a machine was busy would be worse than the wait.
     """

@@ -51,7 +51,9 @@ def deploy(
 ) -> Outcome:
     """Deploy, or leave everything as it was.
 
-    Aliases move inside `roll_out`, once live traffic has moved; a live API that then fails its test is rolled back.
+    Traffic moves inside `roll_out`, once the gate's verdict is recorded, and the aliases after it; a live API that then
+    fails its test is rolled back. The outcome is written before the registry is told of it: from there on a registry
+    that does not answer fails the task, not the account of what happened.
 
     Args:
         ports: Collaborators.
@@ -67,6 +69,7 @@ def deploy(
     Raises:
         RolloutRefused: the gate had refused, or the canary or the live API failed a check; the old version serves,
             the version is tagged rejected, people were told, the outcome is `rolled_back`.
+        Unavailable: something did not answer; `roll_out` says what serves if traffic had moved.
     """
     registry, version = ports.registry, request.version
     promotion, before, after = read_checklist(request.checklist)
@@ -78,28 +81,29 @@ def deploy(
     progress(f"rolling version {version} out")
     with ThreadPoolExecutor(max_workers=1) as background:  # a registry's first call costs seconds, a canary's start too
         recorded = background.submit(_record, ports, version, promotion, described)
-        rolled = roll_out(ports, version, artifact.forecaster, request.now, connect=connect, policy=policy)
+        rolled = roll_out(
+            ports, version, artifact.forecaster, request.now, connect=connect, policy=policy,
+            before_switch=recorded.result,
+        )
     champion = rolled.previous
     if rolled.accepted:
         progress("testing the live API")
         rolled = verify_live(
             ports, version, artifact.forecaster, request.now, url=request.url, connect=connect, policy=policy
         )
-    if recorded.exception() is not None:  # said only now: a registry away for a moment undoes no roll-out
-        _record(ports, version, promotion, described)
     if not rolled.accepted:
-        registry.tag(version, {"status": "rejected"})
-        if registry.version_of("challenger") == version:
-            registry.delete_alias("challenger")
         write_outcome(ports.store, Outcome(
             request.run_key, "rolled_back", rolled.reason, request.now, version, champion, before, after
         ))
-        raise RolloutRefused(f"version {version} was not rolled out: {rolled.reason}")
+        registry.tag(version, {"status": "rejected"})
+        if registry.version_of("challenger") == version:
+            registry.delete_alias("challenger")
+        raise RolloutRefused(f"version {version} was not rolled out: {rolled.reason}") from recorded.exception()
     previous = None if champion == version else champion
-    registry.tag(version, {"status": "promoted", "promoted_at": request.now.isoformat()})
     outcome = Outcome(request.run_key, "promoted", promotion.reason, request.now, version, previous, before, after)
     write_outcome(ports.store, outcome)
     _tell(ports, request, promotion, outcome)
+    registry.tag(version, {"status": "promoted", "promoted_at": request.now.isoformat()})
     progress(f"version {version} is champion" + (f", {previous} is previous" if previous else ""))
     return outcome
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from bikeshare.core.alerts import Alert
-from bikeshare.errors import BatchRejected
+from bikeshare.errors import BatchRejected, BikeshareError
 from bikeshare.ports import Ports
 from bikeshare.steps.lease import give_back_lease
 from bikeshare.steps.outcome import Outcome, read_outcome, write_outcome
@@ -38,11 +38,22 @@ def finish(
     if any(intent.run_key == run_key for intent in ports.records.intents()):
         ports.records.close_intent(run_key, outcome=outcome.result, finished_at=now)
     if outcome.result == "failed" and outcome.error != BatchRejected.__name__:  # that alert was sent with the verdict
-        champion = ports.registry.version_of("champion")
         ports.notifier.send(Alert(
             kind="pipeline_failed", key=f"pipeline_failed:{run_key}", incident=incident or f"run:{run_key}",
             title=f"Training run {run_key} failed"[:120], reason=f"{reason}: {outcome.reason}",
-            action="No version serves yet." if champion is None else f"Champion {champion} keeps serving.", at=now,
+            action=_serving(ports), at=now,
             command=f"bikeshare pipeline status {run_key}",
         ))
     return outcome
+
+
+def _serving(ports: Ports) -> str:
+    champion = ports.registry.version_of("champion")
+    alias = "no version is champion" if champion is None else f"the champion alias names {champion}"
+    try:
+        serving = ports.rollouts.serving_version()
+    except BikeshareError:  # training needs no predictor: where none runs, the run's failure must still be told
+        return f"Which version serves could not be asked; {alias}."
+    if serving is None:
+        return "No version serves yet."
+    return f"Champion {champion} keeps serving." if serving == champion else f"Version {serving} serves, but {alias}."

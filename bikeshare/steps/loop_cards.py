@@ -25,6 +25,7 @@ ENDINGS = {
     "refused": ("refused", "The gate refused version {version}"),
     "rolled_back": ("refused", "Version {version} failed its roll-out"),
     "failed": ("refused", "Run {run_key} failed"),
+    "abandoned": ("refused", "Run {run_key} never started"),
 }
 """Result of a run -> kind and title of its card."""
 
@@ -82,17 +83,26 @@ def run_cards(
     cards = []
     for intent in sorted(intents, key=lambda intent: intent.created_at):
         outcome = read_outcome(store, intent.run_key)
-        cards.append(_without_outcome(intent) if outcome is None else _ended(intent, outcome, model_link))
+        if outcome is not None:
+            cards.append(_ended(intent, outcome, model_link))
+        else:
+            cards.append(_open(intent) if intent.outcome is None else _closed(intent, intent.outcome))
     return cards
 
 
-def _without_outcome(intent: RunIntent) -> Card:
-    if intent.outcome is not None:
-        what = "never started" if intent.outcome == "abandoned" else "ended without an outcome"
-        title = f"Run {intent.run_key} {what}; the champion is untouched"
-        return Card(intent.finished_at or intent.created_at, "refused", title, intent.reason)
+def _open(intent: RunIntent) -> Card:
     started = "is training" if intent.run_id else "was promised and has not started"
     return Card(intent.created_at, "message", f"Run {intent.run_key} {started}", intent.reason)
+
+
+def _closed(intent: RunIntent, outcome: str) -> Card:
+    """A run that left no outcome object: it was lost or never began, and the monitor closed its promise."""
+    kind, title = ENDINGS.get(outcome, ENDINGS["failed"])
+    return Card(
+        intent.finished_at or intent.created_at, kind, title.format(version="?", run_key=intent.run_key),
+        f"It left no account of its end. It was requested because: {intent.reason}",
+        evidence=(Evidence("run", intent.run_key),),
+    )
 
 
 def _ended(intent: RunIntent, outcome: Outcome, model_link: Callable[[str], str] | None) -> Card:

@@ -1,7 +1,7 @@
 """Bring a packaged version to live traffic, or leave everything as it was.
 
-canary → golden rows → latency and errors → promote → aliases; any failure: canary removed, aliases untouched, the
-version tagged `rejected` with the reason, an alert.
+canary → golden rows → latency and errors → promote → aliases; any failed check: canary removed, aliases untouched, the
+version tagged `rejected` with the reason, an alert. Aliases that cannot be moved: the traffic returns.
 """
 
 import json
@@ -45,13 +45,28 @@ class LiveApi(Protocol):
         ...
 
 
+class _Canary:
+    """A canary that does not answer has failed; records that do not answer say nothing about it."""
+
+    def __init__(self, api: LiveApi) -> None:
+        self._api = api
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> LiveAnswer:
+        try:
+            return self._api.call(method, path, body, headers)
+        except Unavailable as error:
+            raise RolloutRefused(f"the canary stopped answering: {error}") from error
+
+
 Connect = Callable[[str], LiveApi]
 """Base URL -> client; doors pass `bikeshare.adapters.live_api.HttpApi` with the API key."""
 
 
 def roll_out(
     ports: Ports, version: str, forecaster: Forecaster, now: datetime, *, connect: Connect,
-    policy: RolloutPolicy = DEFAULT_ROLLOUT,
+    policy: RolloutPolicy = DEFAULT_ROLLOUT, before_switch: Callable[[], object] | None = None,
 ) -> RolloutResult:
     """Start a version beside the serving one, check it, and switch.
 
@@ -62,15 +77,17 @@ def roll_out(
         now: The clock's time, for the alert.
         connect: Makes a client of the canary's URL.
         policy: Limits.
+        before_switch: Called when all checks have passed and traffic has not moved; what it raises ends the roll-out.
 
     Returns:
         What was done; `accepted` is False when a check failed and everything was left as it was.
 
     Raises:
-        Unavailable: the supervisor, the records or the registry did not answer; the canary was removed, and if traffic
-            had moved it went back.
+        Unavailable: the supervisor, the records or the registry did not answer; the canary was removed. When it was
+            the registry after traffic had moved, traffic was returned, or the message names what serves.
     """
     previous = ports.rollouts.serving_version()
+    aliases = {alias: ports.registry.version_of(alias) for alias in ("champion", "previous", "challenger")}
     promoted = False
     checks: list[Judgement] = []
     try:
@@ -80,8 +97,10 @@ def roll_out(
             checks.append(Judgement("canary", False, str(error)))
         else:
             checks.append(Judgement("canary", True, f"ready at {url}"))
-            checks.extend(_examine(ports, connect(url), version, forecaster, policy))
+            checks.extend(_examine(ports, _Canary(connect(url)), version, forecaster, policy))
         if all(check.passed for check in checks):
+            if before_switch is not None:
+                before_switch()
             try:
                 ports.rollouts.promote_canary(version)
                 promoted = True
@@ -94,12 +113,12 @@ def roll_out(
         return _reject(ports, version, previous, checks, now)
     try:
         move_aliases(ports, version)
-    except BikeshareError:
-        if previous not in (None, version):  # the champion of the registry and what serves must be one version
-            ports.rollouts.start_canary(str(previous))
-            ports.rollouts.promote_canary(str(previous))
-        raise
-    ports.registry.tag(version, {"rollout": "serving", "rollout_at": now.isoformat()})
+        ports.registry.tag(version, {"rollout": "serving", "rollout_at": now.isoformat()})
+    except BikeshareError as error:
+        raise Unavailable(
+            f"the registry could not note that version {version} serves: {error}; "
+            + _take_back(ports, version, previous, aliases)
+        ) from error
     return _result(version, previous, True, "all checks passed", checks)
 
 
@@ -115,12 +134,7 @@ def roll_back(ports: Ports, now: datetime, reason: str, *, to: str | None = None
     if target is None:
         raise RolloutRefused("there is no previous version to return to: the first one cannot be rolled back")
     if target != failed:
-        ports.rollouts.start_canary(target)
-        try:
-            ports.rollouts.promote_canary(target)
-        except BikeshareError:
-            ports.rollouts.abort_canary(target)
-            raise
+        _return_traffic(ports, target)
     ports.registry.set_alias("champion", target)
     if champion is not None and champion != target:
         ports.registry.set_alias("previous", champion)
@@ -143,6 +157,35 @@ def move_aliases(ports: Ports, version: str) -> None:
     ports.registry.set_alias("champion", version)
     if ports.registry.version_of("challenger") == version:
         ports.registry.delete_alias("challenger")
+
+
+def _return_traffic(ports: Ports, target: str) -> None:
+    ports.rollouts.start_canary(target)
+    try:
+        ports.rollouts.promote_canary(target)
+    except BikeshareError:
+        ports.rollouts.abort_canary(target)
+        raise
+
+
+def _take_back(ports: Ports, version: str, previous: str | None, aliases: Mapping[str, str | None]) -> str:
+    """Undo a switch that the registry did not note; the answer says what serves now."""
+    if previous is None:
+        return f"version {version} serves, since nothing served before"
+    try:
+        if previous != version:
+            _return_traffic(ports, previous)
+    except BikeshareError as error:
+        return f"version {version} serves, since the traffic could not be returned: {error}"
+    try:
+        for alias, at in aliases.items():
+            if at is None:
+                ports.registry.delete_alias(alias)
+            else:
+                ports.registry.set_alias(alias, at)
+    except BikeshareError as error:
+        return f"version {previous} serves again, but the aliases may be wrong: {error}"
+    return f"version {previous} serves again"
 
 
 def instance(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -192,38 +235,19 @@ def compare_golden(
     return verdict
 
 
-class _Gone(Exception):
-    """The canary does not answer. No `Unavailable`: that of the records must surface, this is a verdict."""
-
-
-class _Canary:
-    """A canary's API, whose silence is told apart from that of everything else."""
-
-    def __init__(self, api: LiveApi) -> None:
-        self._api = api
-
-    def call(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> LiveAnswer:
-        try:
-            return self._api.call(method, path, body, headers)
-        except Unavailable as error:
-            raise _Gone(str(error)) from error
-
-
 def _examine(
-    ports: Ports, canary: LiveApi, version: str, forecaster: Forecaster, policy: RolloutPolicy
+    ports: Ports, api: LiveApi, version: str, forecaster: Forecaster, policy: RolloutPolicy
 ) -> list[Judgement]:
-    api = _Canary(canary)
+    checks: list[Judgement] = []
     try:
-        golden = compare_golden(ports, api, version, forecaster, policy)
-        if not golden.passed:
-            return [golden]
-        return [golden, *_probe(api, policy)]
-    except _Gone as gone:
-        return [Judgement("answers", False, f"the canary stopped answering: {gone}")]
+        checks.append(compare_golden(ports, api, version, forecaster, policy))
+        if checks[0].passed:
+            checks.extend(_probe(api, policy))
+    except RolloutRefused as error:
+        checks.append(Judgement("answers", False, str(error)))
     except (ValueError, KeyError, TypeError) as error:
-        return [Judgement("answers", False, f"the canary's answer cannot be read: {error!r}")]
+        checks.append(Judgement("answers", False, f"the canary's answer cannot be read: {error!r}"))
+    return checks
 
 
 def _probe(api: LiveApi, policy: RolloutPolicy) -> tuple[Judgement, Judgement]:

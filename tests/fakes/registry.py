@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bikeshare.errors import NotFound
+from bikeshare.errors import NotFound, Unavailable
 from bikeshare.ports import ModelVersion
 
 
@@ -86,3 +86,36 @@ class MemoryRegistry:
         target = directory / "model"
         shutil.copytree(self.folder / self.get(version).run_id / "model", target, dirs_exist_ok=True)
         return target
+
+
+class FlakyRegistry(MemoryRegistry):
+    """A registry that misses calls: `misses["tag"] = [False, True]` answers the next `tag` and not the one after."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.misses: dict[str, list[bool]] = {}
+
+    def _answer(self, call: str) -> None:
+        upcoming = self.misses.get(call)
+        if upcoming and upcoming.pop(0):
+            raise Unavailable(f"the registry answered 503 to {call}")
+
+    def log_to_run(self, run_id: str, **more: Any) -> None:
+        self._answer("log_to_run")
+        super().log_to_run(run_id, **more)
+
+    def version_of(self, alias: str) -> str | None:
+        self._answer("version_of")
+        return super().version_of(alias)
+
+    def set_alias(self, alias: str, version: str) -> None:
+        self._answer("set_alias")
+        super().set_alias(alias, version)
+
+    def delete_alias(self, alias: str) -> None:
+        self._answer("delete_alias")
+        super().delete_alias(alias)
+
+    def tag(self, version: str, tags: Mapping[str, str]) -> None:
+        self._answer("tag")
+        super().tag(version, tags)

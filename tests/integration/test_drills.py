@@ -2,9 +2,11 @@
 
 import socket
 
+import pandas as pd
 import pytest
 
-from bikeshare.simulation.drills import DRILLS, Bench, Report
+from bikeshare.simulation.drills import DRILLS, Bench, Report, _kept
+from tests.fakes.records import MemoryRecords
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -27,6 +29,14 @@ def test_drill(name: str, bench: Bench) -> None:
     DRILLS[name].run(report, bench)
 
     assert report.passed, [check for check in report.checks if not check.passed]
+
+
+def test_hours_of_a_quarantined_day_that_reached_the_records_are_seen(history: pd.DataFrame) -> None:
+    records = MemoryRecords()
+    records.upsert_observations(history[history["timestamp"].between("2012-01-20 22:00", "2012-01-21 03:00")])
+
+    assert _kept(records, ["2012-01-19", "2012-01-22"]) == {}
+    assert _kept(records, ["2012-01-19", "2012-01-20", "2012-01-21"]) == {"2012-01-20": 2, "2012-01-21": 4}
 
 
 def test_a_drill_that_checked_nothing_has_not_passed() -> None:

@@ -1,6 +1,7 @@
 """Looking back: what was served beside its alternatives, read in bounded pieces."""
 
 from datetime import date, datetime, timedelta
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from benchmarks.monitor_world import serve
 from bikeshare.core.evaluation import BAR, naive_forecasts
+from bikeshare.core.monitor_facts import RunState
 from bikeshare.core.timeline import Day
 from bikeshare.ports import DecisionRecord, ModelVersion, RunIntent
 from bikeshare.steps.look_back import (
@@ -18,7 +20,7 @@ from bikeshare.steps.look_back import (
     newest_days,
     without_silence,
 )
-from bikeshare.steps.loop_cards import decision_cards, merge_cards, run_cards
+from bikeshare.steps.loop_cards import ENDINGS, decision_cards, merge_cards, run_cards
 from bikeshare.steps.outcome import Outcome, write_outcome
 from tests.fakes.records import MemoryRecords
 from tests.fakes.store import MemoryStore
@@ -146,17 +148,27 @@ def test_runs_end_as_cards(result, kind, words) -> None:
 def test_a_run_that_has_not_ended_says_so() -> None:
     promised, started = RunIntent("a", "r", datetime(2012, 1, 2)), RunIntent("b", "r", datetime(2012, 1, 1), "id")
 
-    given_up = RunIntent("d", "drift", datetime(2012, 1, 3), None, datetime(2012, 1, 4), "abandoned")
-    lost = RunIntent("e", "drift", datetime(2012, 1, 3), "id", datetime(2012, 1, 5), "failed")
-    told = [(card.title, card.at.day) for card in run_cards(MemoryStore(), [given_up, lost])]
-    assert told == [
-        ("Run d never started; the champion is untouched", 4),
-        ("Run e ended without an outcome; the champion is untouched", 5),
-    ]
     cards = run_cards(MemoryStore(), [promised, started])
 
     assert ["is training" in card.title for card in cards] == [True, False]
     assert [card.kind for card in merge_cards(cards, [])] == ["message", "message"]
+
+
+@pytest.mark.parametrize(("outcome", "words"), [
+    ("abandoned", "Run a never started"), ("failed", "Run a failed"), ("unheard of", "Run a failed"),
+])
+def test_a_run_that_was_closed_without_an_outcome_is_not_open(outcome: str, words: str) -> None:
+    ended = datetime(2012, 1, 3)
+
+    (card,) = run_cards(MemoryStore(), [RunIntent("a", "drift", datetime(2012, 1, 2), None, ended, outcome)])
+
+    assert (card.at, card.kind, card.title) == (ended, "refused", words)
+    assert "drift" in card.reason
+    assert [row.value for row in card.evidence] == ["a"]
+
+
+def test_every_end_of_a_run_has_a_card() -> None:
+    assert set(ENDINGS) == set(get_args(RunState)) - {"promised", "running"}
 
 
 def test_nan_never_reaches_a_day(records: MemoryRecords) -> None:

@@ -164,20 +164,6 @@ def test_one_run_at_a_time() -> None:
     assert "scheduled-1" in decision.reason
 
 
-@pytest.mark.parametrize(("failed_hours_ago", "named"), [(10, "v2-2012W18-drift"), (1, "by-hand")])
-@pytest.mark.parametrize("over", [True, False])
-def test_the_rest_is_that_of_the_run_it_is_told_of(failed_hours_ago: float, named: str, over: bool) -> None:
-    policy = replace(POLICY, retry_hours=6, cooldown_days=7)
-    promoted_days_ago = 5 if named != "by-hand" else 6.9
-    runs = (ended("failed", failed_hours_ago / 24, "by-hand"), ended("promoted", promoted_days_ago))
-    held = decide(evidence(over=over), History(memory(over, over), runs), NOW, policy)
-
-    until = NOW + timedelta(hours=5) if named == "by-hand" else NOW + timedelta(days=2)
-    assert held.state is State.COOLDOWN
-    assert f"Run {named} " in held.reason
-    assert f"resting until {until:%Y-%m-%d %H:%M}" in held.reason
-
-
 @pytest.mark.parametrize("state", ["promoted", "refused", "rolled_back"])
 def test_cooldown_counts_from_the_start_of_a_run(state: str) -> None:
     held = look(evidence(over=True), memory(True, True), ended(state, 6.9))
@@ -194,6 +180,23 @@ def test_after_a_run_a_quiet_loop_cools_down() -> None:
     decision = look(evidence(), memory(settled=("v2-2012W18-drift",)), ended("promoted", 3))
 
     assert (decision.state, decision.action) == (State.COOLDOWN, "none")
+
+
+@pytest.mark.parametrize(("over", "named"), [(True, "Run older was promoted"), (False, "Run older ended as promoted")])
+@pytest.mark.parametrize("hours_ago", [10, 1])
+def test_the_cooldown_names_the_run_that_asks_for_the_rest(over: bool, named: str, hours_ago: float) -> None:
+    older, newer = ended("promoted", 5, "older"), ended("failed", hours_ago / 24, "newer")
+    decision = look(evidence(over=over), memory(over, over, settled=("older", "newer")), older, newer)
+
+    assert decision.state is State.COOLDOWN
+    assert f"{named}; resting until 2012-05-16 06:00." in decision.reason
+
+
+def test_the_cooldown_names_the_newest_run_when_that_one_rests_longest() -> None:
+    older, newer = ended("promoted", 6.9, "older"), ended("failed", 1 / 24, "newer")
+    decision = look(evidence(), memory(settled=("older", "newer")), older, newer)
+
+    assert "Run newer ended as failed; resting until 2012-05-14 11:00." in decision.reason
 
 
 def test_a_failed_run_is_repeated_once_and_people_hear_of_it() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ from bikeshare.steps.tally import take_news
 from tests.fakes.clock import FixedClock
 from tests.fakes.notifier import MemoryNotifier
 from tests.fakes.records import MemoryRecords
-from tests.fakes.registry import MemoryRegistry
+from tests.fakes.registry import FlakyRegistry, MemoryRegistry
 from tests.fakes.reporter import MemoryReporter
 from tests.fakes.rollouts import MemoryRollouts
 from tests.fakes.runs import MemoryRuns
@@ -155,6 +155,36 @@ def test_a_refused_batch_was_told_already_other_failures_are_told_now(
     assert kinds(ports) == alerts
 
 
+@pytest.mark.parametrize(("serving", "champion", "told"), [
+    (None, None, "No version serves yet."), ("1", "1", "Champion 1 keeps serving."),
+    ("2", "1", "Version 2 serves, but the champion alias names 1."),
+    ("2", None, "Version 2 serves, but no version is champion."),
+])
+def test_the_alert_of_a_failed_run_names_what_serves(
+    ports: Ports, artifact: Path, serving: str | None, champion: str | None, told: str
+) -> None:
+    two_versions(ports, artifact)
+    ports.registry.delete_alias("champion")
+    if champion is not None:
+        ports.registry.set_alias("champion", champion)
+    end(replace(ports, rollouts=MemoryRollouts(serving)), "FAILED", "out of memory")
+    assert isinstance(ports.notifier, MemoryNotifier)
+    assert [alert.action for alert in ports.notifier.sent] == [told]
+
+
+def test_a_failed_run_is_told_although_nobody_knows_what_serves(ports: Ports, artifact: Path) -> None:
+    class Away(MemoryRollouts):
+        def serving_version(self) -> str | None:
+            raise Unavailable("no predictor runs on this machine")
+
+    two_versions(ports, artifact)
+    end(replace(ports, rollouts=Away()), "FAILED", "out of memory")
+    assert isinstance(ports.notifier, MemoryNotifier)
+    assert [alert.action for alert in ports.notifier.sent] == [
+        "Which version serves could not be asked; the champion alias names 1."
+    ]
+
+
 def test_a_run_nobody_promised_needs_no_intent(ports: Ports) -> None:
     assert end(ports, "FAILED", "out of memory").reason == "out of memory"
     assert list(ports.records.intents()) == []
@@ -233,6 +263,8 @@ def answer(
     def act(ports: Ports, version: str, *arguments: Any, **more: Any) -> RolloutResult:
         assert policy is None or more["policy"] == policy
         log.append(name)
+        if accepted and "before_switch" in more:
+            more["before_switch"]()
         if accepted and moves_alias:
             ports.registry.set_alias("champion", version)
         return RolloutResult(version, "1", accepted, f"{name} {'passed' if accepted else 'failed'}")
@@ -290,25 +322,43 @@ def test_a_failed_check_ends_the_run_as_rolled_back(
     assert "retrained" not in kinds(ports)
 
 
-def test_a_registry_away_for_a_moment_undoes_no_deployment(
-    ports: Ports, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rolls", [True, False])
+def test_a_gate_record_that_cannot_be_written_moves_no_traffic_and_hides_no_refusal(
+    ports: Ports, artifact: Path, tmp_path: Path, rolls: bool
 ) -> None:
+    registry = FlakyRegistry(tmp_path / "flaky")
+    ports = replace(ports, registry=registry)
     two_versions(ports, artifact)
-    log_to_run, failures = ports.registry.log_to_run, [Unavailable("the registry is away")]
-
-    def away_once(*arguments: Any, **more: Any) -> None:
-        if failures:
-            raise failures.pop()
-        log_to_run(*arguments, **more)
-
-    monkeypatch.setattr(ports.registry, "log_to_run", away_once)
+    registry.misses["log_to_run"] = [True]
     log: list[str] = []
-    ended = do_deploy(ports, request(artifact, tmp_path), log)
+    with pytest.raises(Unavailable if rolls else RolloutRefused) as caught:
+        do_deploy(ports, request(artifact, tmp_path), log, rolls=rolls)
+    assert log == ["canary"]
+    assert registry.version_of("champion") == "1"
+    ended = read_outcome(ports.store, "k")
+    if rolls:
+        assert "log_to_run" in str(caught.value)
+        assert ended is None
+    else:
+        assert ended is not None
+        assert ended.result == "rolled_back"
+        assert "log_to_run" in str(caught.value.__cause__)
 
-    assert failures == []
-    assert log == ["canary", "live test"]
-    assert ended.result == "promoted"
-    assert ports.registry.get("2").tags["gate"] == "accepted"
+
+@pytest.mark.parametrize(("lives", "result"), [(True, "promoted"), (False, "rolled_back")])
+def test_a_registry_away_at_the_end_does_not_change_what_is_told_of_a_deployment(
+    ports: Ports, artifact: Path, tmp_path: Path, lives: bool, result: str
+) -> None:
+    registry = FlakyRegistry(tmp_path / "flaky")
+    ports = replace(ports, registry=registry)
+    two_versions(ports, artifact)
+    registry.misses["tag"] = [False, False, True]  # the gate, the package, then the status
+    with pytest.raises(Unavailable, match="503 to tag"):
+        do_deploy(ports, request(artifact, tmp_path), [], lives=lives)
+    ended = read_outcome(ports.store, "k")
+    assert ended is not None
+    assert ended.result == result
+    assert kinds(ports) == (["retrained"] if lives else [])
 
 
 def test_a_refused_challenger_cannot_be_deployed(ports: Ports, artifact: Path, tmp_path: Path) -> None:
