@@ -146,7 +146,7 @@ def test_a_column_the_file_does_not_have_is_named_with_those_it_has() -> None:
     ({"columns": {"temp_c": {"column": "temp", "unit": "R"}}}, "unit is 'R'; known are"),
     ({"columns": {"temp_c": {"column": "temp", "unit": "F", "factor": 2}}}, "both `unit` and `factor`"),
     ({"columns": {"temp_c": {"column": "temp", "factor": "abc"}}}, r"columns\.temp_c\.factor is 'abc', not a number"),
-    ({"columns": {"temp_c": {"column": "temp", "factor": ".inf"}}}, r"columns\.temp_c\.factor is '\.inf', not a number"),
+    ({"columns": {"temp_c": {"column": "temp", "factor": ".inf"}}}, r"factor is '\.inf', not a number"),
     ({"columns": {"temp_c": {"column": "temp", "factor": float("nan")}}}, r"factor is nan, not a number"),
     ({"columns": {"temp_c": {"column": "temp", "offset": [1]}}}, r"columns\.temp_c\.offset is \[1\], not a number"),
     ({"columns": {"temp_c": {}}}, "needs either `column` or `constant`"),
