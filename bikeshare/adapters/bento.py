@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bikeshare.errors import ArtifactError
+from bikeshare.errors import ArtifactError, Unavailable
 from bikeshare.ports import ObjectStore
 
 MODEL = "bikeshare"
@@ -69,16 +69,22 @@ def fetch_model(store: ObjectStore, version: str, home: Path, *, hash_directory:
 
     Raises:
         NotFound: the version is not packaged.
-        ArtifactError: the file or its content is not what was packaged.
+        ArtifactError: the file, its document or its content is not what was packaged.
+        Unavailable: the store did not answer, or this machine's disk refused.
     """
-    described = json.loads(store.get(f"models/{version}/package.json"))
-    content_hash, digest = str(described["content_hash"]), str(described["sha256"])
-    models = home.absolute() / "models"
+    try:
+        return _fetch(store, version, home.absolute() / "models", hash_directory)
+    except OSError as error:
+        raise Unavailable(f"version {version} cannot be written below {home}: {error}; check the disk") from error
+
+
+def _fetch(store: ObjectStore, version: str, models: Path, hash_directory: HashDirectory | None) -> Path:
+    key, content_hash, digest = _described(store, version)
     models.mkdir(parents=True, exist_ok=True)
     target = models / f"{version}-{content_hash[:12]}"
     with _locked(models / f".{version}.lock"):
         if not target.is_dir():
-            data = store.get(str(described["key"]))
+            data = store.get(key)
             seen = hashlib.sha256(data).hexdigest()
             if seen != digest:
                 raise ArtifactError(
@@ -94,14 +100,28 @@ def fetch_model(store: ObjectStore, version: str, home: Path, *, hash_directory:
     return target
 
 
+def _described(store: ObjectStore, version: str) -> tuple[str, str, str]:
+    """Key, content hash and SHA-256 of a packaged version."""
+    name = f"models/{version}/package.json"
+    document = store.get(name)
+    try:
+        described = json.loads(document)
+        return str(described["key"]), str(described["content_hash"]), str(described["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{name} cannot be read ({error!r}): package the version again") from error
+
+
 def _unpack(data: bytes, version: str, scratch: Path) -> Path:
-    bentoml, exceptions = _bentoml()
+    bentoml, _ = _bentoml()
     packed = scratch / f"{MODEL}-{version}.bentomodel"
     packed.write_bytes(data)
     store = _model_store(scratch)
     try:
         model = bentoml.models.import_model(str(packed), _model_store=store)
-    except (exceptions.BentoMLException, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # BentoML's own and those of lzma, tarfile, yaml and fsspec
+        # Only what the operating system says has a number; a file's content may be an OSError too.
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
         raise ArtifactError(f"package of version {version} cannot be opened: {error}") from error
     artifact = scratch / "artifact"
     shutil.copytree(model.path, artifact, ignore=shutil.ignore_patterns("model.yaml"))
