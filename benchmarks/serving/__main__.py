@@ -188,14 +188,15 @@ def insert_cost(made: World, rows: int) -> dict[str, float]:
     from services.predictor.prediction_log import PredictionLog
     from services.predictor.spool import Spool
 
-    records = SqlRecords(made.database_url)
+    records, registry = SqlRecords(made.database_url), CollectorRegistry()
+    before = rows_in(made.database_url)
     answer = SingleForecast(312.4871937, 251.1873621, 380.9918273, 208.1726354, 441.8827364, 0, False, 9.0)
     logged = [
         LoggedHour(f"insert-{rows}-{number}", NOW, "1", SingleHour(372_000, 24.1, 25.3, 55.0, 12.7, 0), answer)
         for number in range(rows)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        log = PredictionLog(lambda: records, Spool(Path(folder), 0), Metrics(CollectorRegistry()))
+        log = PredictionLog(lambda: records, Spool(Path(folder), 0), Metrics(registry))
         log.start()
         began, used = time.perf_counter(), time.process_time()
         for start in range(0, rows, 10_000):
@@ -204,10 +205,13 @@ def insert_cost(made: World, rows: int) -> dict[str, float]:
                 time.sleep(0.01)
         log.close()
         wall, cpu = time.perf_counter() - began, time.process_time() - used
-    stored = records.delete_predictions_before(NOW + timedelta(seconds=1))
+    stored = rows_in(made.database_url) - before
+    dropped = sum(sample.value for metric in registry.collect() for sample in metric.samples
+                  if sample.name == "bikeshare_prediction_log_dropped_total")
+    records.delete_predictions_before(NOW + timedelta(seconds=1))  # what follows compares a sample of its own rows
     records.close()
-    if stored < rows:
-        raise RuntimeError(f"{stored} of {rows} rows arrived")
+    if stored != rows or dropped:
+        raise RuntimeError(f"{stored:,} of {rows:,} rows arrived, {dropped:,.0f} were dropped")
     return {"rows_per_second": round(rows / wall), "cpu_us_per_row": round(cpu / rows * 1e6, 1)}
 
 
