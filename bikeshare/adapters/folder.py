@@ -82,7 +82,7 @@ class FolderStore:
         """Remove an object; removing an absent one is not an error."""
         path = self._path(key)
         with _mapped(f"delete {key}"), self._lock():
-            with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 if path.is_file():
                     path.unlink()
             self._etags.pop(key, None)

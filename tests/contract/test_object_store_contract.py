@@ -85,6 +85,16 @@ def test_delete_removes_and_is_quiet_about_absent_keys(store: ObjectStore) -> No
     assert [item.key for item in store.list("a/")] == ["a/d"]
 
 
+def test_an_object_that_cannot_be_removed_is_not_reported_as_removed(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    (tmp_path / "raw").symlink_to("/proc/self")  # whose files nobody may remove, not even root
+    with pytest.raises(Unavailable, match="cannot delete raw/status: Operation not permitted"):
+        store.delete("raw/status")
+    store.put("other", b"1")
+    store.delete("other")
+    assert store.info("other") is None
+
+
 def test_if_absent_wins_once(store: ObjectStore) -> None:
     store.put("lock", b"mine", if_absent=True)
     with pytest.raises(Conflict):
