@@ -4,7 +4,6 @@ Models never enter BentoML's shared store: packing and fetching use a private st
 that two processes, or a user's own BentoML, cannot meet.
 """
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -20,9 +19,6 @@ from bikeshare.errors import ArtifactError, Unavailable
 from bikeshare.ports import ObjectStore
 
 MODEL = "bikeshare"
-
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
-"""What an unpacking may end with that says nothing about the package."""
 
 HashDirectory = Callable[[Path], str]
 """Content hash of an artifact directory."""
@@ -73,13 +69,20 @@ def fetch_model(store: ObjectStore, version: str, home: Path, *, hash_directory:
 
     Raises:
         NotFound: the version is not packaged.
-        ArtifactError: the file or its content is not what was packaged.
-        Unavailable: the disk does not take it.
+        ArtifactError: the file, its document or its content is not what was packaged.
+        Unavailable: the store did not answer, or this machine's disk refused.
     """
+    try:
+        return _fetch(store, version, home.absolute() / "models", hash_directory)
+    except OSError as error:
+        raise Unavailable(f"version {version} cannot be written below {home}: {error}; check the disk") from error
+
+
+def _fetch(store: ObjectStore, version: str, models: Path, hash_directory: HashDirectory | None) -> Path:
     key, content_hash, digest = _described(store, version)
-    models = home.absolute() / "models"
+    models.mkdir(parents=True, exist_ok=True)
     target = models / f"{version}-{content_hash[:12]}"
-    with _disk_of(models), _locked(models / f".{version}.lock"):
+    with _locked(models / f".{version}.lock"):
         if not target.is_dir():
             data = store.get(key)
             seen = hashlib.sha256(data).hexdigest()
@@ -100,32 +103,24 @@ def fetch_model(store: ObjectStore, version: str, home: Path, *, hash_directory:
 def _described(store: ObjectStore, version: str) -> tuple[str, str, str]:
     """Key, content hash and SHA-256 of a packaged version."""
     name = f"models/{version}/package.json"
+    document = store.get(name)
     try:
-        document = json.loads(store.get(name))
-        return str(document["key"]), str(document["content_hash"]), str(document["sha256"])
+        described = json.loads(document)
+        return str(described["key"]), str(described["content_hash"]), str(described["sha256"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{name} does not describe a package ({error!r}): package the version again") from error
-
-
-@contextmanager
-def _disk_of(folder: Path) -> Iterator[None]:
-    """A folder that exists; what the disk refuses may work later."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise Unavailable(f"{folder} does not take a model: {error}; check the disk and its permissions") from error
+        raise ArtifactError(f"{name} cannot be read ({error!r}): package the version again") from error
 
 
 def _unpack(data: bytes, version: str, scratch: Path) -> Path:
-    bentoml, exceptions = _bentoml()
+    bentoml, _ = _bentoml()
     packed = scratch / f"{MODEL}-{version}.bentomodel"
     packed.write_bytes(data)
     store = _model_store(scratch)
     try:
         model = bentoml.models.import_model(str(packed), _model_store=store)
-    except (exceptions.BentoMLException, OSError, EOFError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+    except Exception as error:  # BentoML's own and those of lzma, tarfile, yaml and fsspec
+        # Only what the operating system says has a number; a file's content may be an OSError too.
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         raise ArtifactError(f"package of version {version} cannot be opened: {error}") from error
     artifact = scratch / "artifact"

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from bikeshare.core.prediction_lines import encode
@@ -38,6 +39,7 @@ class PredictionLog:
         self._policy = policy
         self._queue: deque[Logged] = deque()
         self._queued_rows = 0
+        self._unreadable = ""
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -88,21 +90,16 @@ class PredictionLog:
             self._pass()
         deadline = time.monotonic() + self._policy.close_seconds
         while self._queue:
-            try:
-                self._flush(deadline)
-            except OSError:  # counted before
-                logger.exception("prediction log flush failed")
-        try:
+            self._flush(deadline)
+        with suppress(OSError):  # what is on disk stays there for the next process
             self._spool.rotate()
-            self._metrics.log_spooled_bytes.set(self._spool.used_bytes)
-        except OSError:  # what was kept is on the disk, whatever the disk says now
-            logger.exception("the spool cannot be closed")
+        self._measure()
 
     def _pass(self) -> None:
         try:
             self._flush()
             if self._writer.reachable and self._queued_rows < self._policy.batch_rows:
-                self._replay()
+                self._try_replay()
         except Exception:  # the writer must survive what nobody foresaw; the loss is counted
             logger.exception("prediction log pass failed")
             self._metrics.log_errors.inc()
@@ -154,7 +151,23 @@ class PredictionLog:
             rows = rows_of(parts)
             self._metrics.log_dropped.labels(reason="spool_full").inc(rows)
             logger.error("dropped %d predictions: %s", rows, error)
-        self._metrics.log_spooled_bytes.set(self._spool.used_bytes)
+        self._measure()
+
+    def _measure(self) -> None:
+        with suppress(OSError):  # whoever writes or replays says so
+            self._metrics.log_spooled_bytes.set(self._spool.used_bytes)
+
+    def _try_replay(self) -> None:
+        """Replay; a spool that cannot be read is told once, not at every pass."""
+        problem = ""
+        try:
+            self._replay()
+        except OSError as error:
+            problem = str(error)
+            self._metrics.log_errors.inc()
+            if problem != self._unreadable:
+                logger.warning("the spool cannot be replayed: %s", problem)
+        self._unreadable = problem
 
     def _replay(self) -> None:
         """Insert old segments until new rows wait."""
@@ -177,6 +190,6 @@ class PredictionLog:
                 self._metrics.log_dropped.labels(reason="torn").inc(torn)
                 logger.warning("%s had %d torn lines", segment.name, torn)
             self._spool.remove(segment)
-            self._metrics.log_spooled_bytes.set(self._spool.used_bytes)
+            self._measure()
             if self._queue:
                 return

@@ -79,43 +79,43 @@ class Spool:
         """Keep whole lines: they are on disk when this returns. Raises SpoolFull, then none of them is kept."""
         data = b"".join(parts)
         try:
+            self._restore()
             used = self.used_bytes
-        except OSError as error:
-            raise SpoolFull(f"{self._folder} cannot be read: {error}") from error
-        if used + len(data) > self._max_bytes:
-            raise SpoolFull(f"{used} of {self._max_bytes} bytes are used; raise BIKESHARE_SPOOL_MAX_BYTES")
-        try:
-            file = self._file or self._open()
-            if file.write(data) != len(data):
-                raise OSError("short write")
-            os.fdatasync(file.fileno())
+            if used + len(data) > self._max_bytes:
+                raise SpoolFull(f"{used} of {self._max_bytes} bytes are used; raise BIKESHARE_SPOOL_MAX_BYTES")
+            if self._file is None:
+                self._file, self._open_path = self._create()
+            _write(self._file, data)
         except OSError as error:
             self._truncate()
             raise SpoolFull(f"the disk under {self._folder} refused the write: {error}") from error
         self._open_bytes += len(data)
         if self._open_bytes >= SEGMENT_BYTES:
-            with suppress(OSError):  # the rows are kept; the next replay closes the segment
+            with suppress(OSError):  # the rows are on disk; the next batch, or the replay, tries again
                 self.rotate()
 
     def rotate(self) -> None:
-        """Close the open segment so that it can be replayed."""
-        if self._file is None or self._open_path is None:
-            return
+        """Close the open segment so that it can be replayed; raises OSError, then no row is lost."""
         if self._open_bytes:
-            self._open_path.rename(self._open_path.with_suffix(".lines"))
-            _sync_folder(self._folder)
+            self._restore()
+        file, path, size = self._file, self._open_path, self._open_bytes
+        if file is None or path is None:
+            return
+        if size:
+            path.rename(path.with_suffix(".lines"))
         else:
-            self._open_path.unlink(missing_ok=True)
-        self._file.close()
+            path.unlink(missing_ok=True)
+        # Whatever fails from here on: others may read and remove this segment, so nothing is added to it.
         self._file, self._open_path, self._open_bytes = None, None, 0
+        file.close()
+        if size:
+            _sync_folder(self._folder)
 
     def segments(self) -> list[Path]:
         """Closed segments, oldest first."""
-        try:
-            with os.scandir(self._folder) as entries:
-                return [self._folder / name for name in sorted(e.name for e in entries) if name.endswith(_CLOSED)]
-        except FileNotFoundError:
-            return []
+        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            return [self._folder / name for name in sorted(e.name for e in entries) if name.endswith(_CLOSED)]
+        return []
 
     @staticmethod
     def read(segment: Path) -> Iterator[Part]:
@@ -132,15 +132,30 @@ class Spool:
         """Forget a replayed segment."""
         segment.unlink(missing_ok=True)
 
-    def _open(self) -> FileIO:
+    def _create(self) -> tuple[FileIO, Path]:
+        """A new segment, locked."""
         self._sequence += 1
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{time.time_ns():020d}-{os.getpid()}-{self._sequence:06d}.open"
-        file = FileIO(path, "ab")
+        file = FileIO(path, "a+b")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _sync_folder(self._folder)
-        self._file, self._open_path, self._open_bytes = file, path, 0
-        return file
+        return file, path
+
+    def _restore(self) -> None:
+        """Put back the folder and the open segment when somebody removed them: its rows are still to be had."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        removed = self._file
+        if removed is None or self._open_path is None or self._open_path.exists():
+            return
+        file, path = self._create()
+        try:
+            _write(file, os.pread(removed.fileno(), self._open_bytes, 0))
+        except OSError:
+            file.close()
+            path.unlink(missing_ok=True)
+            raise
+        self._file, self._open_path = file, path
+        removed.close()
 
     def _truncate(self) -> None:
         """Take back a half-written batch, so that the next one starts on a fresh line."""
@@ -171,6 +186,12 @@ def _whole(line: bytes) -> bytes | None:
         return encode(line_of(**values))
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def _write(file: FileIO, data: bytes) -> None:
+    if file.write(data) != len(data):
+        raise OSError("short write")
+    os.fdatasync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

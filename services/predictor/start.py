@@ -61,9 +61,8 @@ class Process:
             try:
                 if self._try_load():
                     return
-            except Exception as error:  # a process without its loader would wait for ever and say nothing
-                logger.exception("the model cannot be loaded")
-                self.engine.problem = f"cannot load the model: {error!r}; the log says where"
+            except Exception as error:  # without this thread the process would be alive and not ready for ever
+                self._waits(f"{type(error).__name__}: {error}", error)
 
     def _try_load(self) -> bool:
         """Load the pinned version; True when there is nothing left to try."""
@@ -73,12 +72,15 @@ class Process:
             logger.error("this version cannot be served: %s", error)
             self.engine.refuse(str(error))
         except BikeshareError as error:
-            problem = f"cannot load the model yet: {error}"
-            if problem != self.engine.problem:  # a pod may wait for its first model for days
-                logger.warning("%s", problem)
-            self.engine.problem = problem
+            self._waits(str(error))
             return False
         return True
+
+    def _waits(self, reason: str, unforeseen: Exception | None = None) -> None:
+        problem = f"cannot load the model yet: {reason}"
+        if problem != self.engine.problem:  # a pod may wait for its first model for days
+            logger.warning("%s", problem, exc_info=unforeseen)
+        self.engine.problem = problem
 
     def _load(self) -> None:
         settings = self._settings

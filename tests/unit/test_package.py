@@ -1,8 +1,14 @@
 """Packages: complete or absent, verified when fetched, never changed."""
 
 import errno
+import io
 import json
+import lzma
+import resource
+import tarfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -86,32 +92,6 @@ def test_other_content_than_promised_is_refused(artifact: Path, tmp_path: Path) 
         fetch_model(store, "7", tmp_path / "home", hash_directory=content)
 
 
-@pytest.mark.parametrize("document", [b"{}", b"[]", b"not json", b"\xff"])
-def test_a_description_that_describes_nothing_is_refused(artifact: Path, tmp_path: Path, document: bytes) -> None:
-    store = MemoryStore()
-    package(store, artifact, "7", "forest", pack)
-    store.put(document_key("7"), document)
-    with pytest.raises(ArtifactError, match=r"models/7/package\.json does not describe a package"):
-        fetch_model(store, "7", tmp_path / "home", hash_directory=content)
-
-
-@pytest.mark.parametrize("where", ["pathlib.Path.write_bytes", "bentoml.models.import_model"])
-def test_a_full_disk_may_be_tried_again(
-    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
-    store = MemoryStore()
-    package(store, artifact, "7", "forest", pack)
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(where, full)
-        with pytest.raises(Unavailable, match="No space left"):
-            fetch_model(store, "7", tmp_path / "home", hash_directory=content)
-    assert content(fetch_model(store, "7", tmp_path / "home", hash_directory=content)) == "forest"
-
-
 def test_two_fetches_at_once_both_get_the_whole_model(artifact: Path, tmp_path: Path) -> None:
     store = MemoryStore()
     package(store, artifact, "7", "forest", pack)
@@ -133,3 +113,60 @@ def test_two_fetches_at_once_both_get_the_whole_model(artifact: Path, tmp_path: 
 def test_a_version_that_was_never_packaged_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         fetch_model(MemoryStore(), "9", tmp_path)
+
+
+@pytest.mark.parametrize("document", [b"{}", b"[]", b"null", b"{", b"\xff", b'{"content_hash": "h", "sha256": "s"}'])
+def test_a_document_that_says_too_little_is_refused(tmp_path: Path, document: bytes) -> None:
+    store = MemoryStore()
+    store.put(document_key("7"), document)
+    with pytest.raises(ArtifactError, match=r"models/7/package\.json .* package the version again"):
+        fetch_model(store, "7", tmp_path)
+
+
+def tarred(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:xz") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("packed", [
+    b"not xz", b"", lzma.compress(b"not tar" * 1_000), tarred({}), tarred({"a": b"x"}), tarred({"model.yaml": b"{"}),
+    tarred({"model.yaml": b"name: x"}),
+], ids=["not xz", "empty", "not tar", "no file", "no model.yaml", "not yaml", "no version"])
+def test_what_bentoml_cannot_open_is_refused(tmp_path: Path, artifact: Path, packed: bytes) -> None:
+    def pack_it(_artifact: Path, version: str, folder: Path) -> Path:
+        target = folder / f"bikeshare-{version}.bentomodel"
+        target.write_bytes(packed)
+        return target
+
+    store = MemoryStore()
+    package(store, artifact, "7", "forest", pack_it)
+    with pytest.raises(ArtifactError, match="cannot be opened"):
+        fetch_model(store, "7", tmp_path / "home", hash_directory=content)
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """A disk that refuses what is larger, which needs no root and fails like a full one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("limit", [0, 100_000], ids=["the package", "its content"])
+def test_a_disk_without_room_is_a_reason_to_try_again(artifact: Path, tmp_path: Path, limit: int) -> None:
+    (artifact / "model.onnx").write_bytes(b"forest" * 100_000)
+    store = MemoryStore()
+    made = package(store, artifact, "7", "forest", pack)
+    assert made.size < 100_000
+    with files_up_to(limit), pytest.raises(Unavailable, match=rf"Errno {errno.EFBIG}\D.*disk"):
+        fetch_model(store, "7", tmp_path / "home", hash_directory=content)
+
+    assert content(fetch_model(store, "7", tmp_path / "home", hash_directory=content)) == "forest"

@@ -173,15 +173,62 @@ def test_what_the_spool_cannot_keep_is_counted(tmp_path: Path) -> None:
     world.log.close()
 
 
-def test_what_an_unusable_disk_cannot_keep_is_counted(tmp_path: Path) -> None:
-    world = World(tmp_path / "spool")
-    (tmp_path / "spool").rmdir()
-    (tmp_path / "spool").write_text("in the way")
+def test_what_a_broken_spool_cannot_keep_is_counted_and_the_log_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "spool"
+    world = World(folder)
+    folder.rmdir()
+    folder.write_text("a file where the folder belongs")
     world.records.away = True
     world.log.start()
     world.log.add(batch("lost", 50))
     until(lambda: world.count("bikeshare_prediction_log_dropped_total", reason="spool_full") == 50)
+    world.log.add(batch("lost too", 2))
+    until(lambda: world.count("bikeshare_prediction_log_dropped_total", reason="spool_full") == 52)
+
+    world.records.away = False
+    failed = world.count("bikeshare_prediction_log_errors_total")
+    until(lambda: world.count("bikeshare_prediction_log_errors_total") > failed + 5)
+    world.log.add(batch("stored"))
+    until(lambda: world.stored() == {"stored"})
+    assert sum("cannot be replayed" in record.getMessage() for record in caplog.records) == 1
+    assert not [record for record in caplog.records if record.exc_info]
+    folder.unlink()
     world.log.close()
+    assert world.count("bikeshare_prediction_log_dropped_total", reason="spool_full") == 52
+
+
+def test_a_removed_spool_folder_costs_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "spool"
+    world = World(folder)
+    folder.rmdir()
+    world.log.start()
+    world.log.add(batch("up"))
+    until(lambda: world.stored() == {"up"})
+    world.records.away = True
+    world.log.add(batch("away", 3))
+    until(lambda: folder.is_dir() and world.log.queued_rows == 0)
+    world.records.away = False
+
+    until(lambda: world.stored() == {"up", "away"})
+    world.log.close()
+    assert world.count("bikeshare_prediction_log_written_total") == 4
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_closing_beside_a_broken_spool_ends_quietly_and_counts(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    world = World(folder)
+    world.records.away = True
+    folder.rmdir()
+    folder.write_text("a file where the folder belongs")
+    world.log.add(batch("lost", 4))
+    world.log.start()
+    world.log.close()
+
+    assert world.count("bikeshare_prediction_log_dropped_total", reason="spool_full") == 4
+    assert world.log.queued_rows == 0
 
 
 def test_a_full_queue_drops_at_once_and_counts(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import multiprocessing
+import shutil
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -105,40 +106,6 @@ def test_a_full_disk_takes_back_the_half_written_batch(tmp_path: Path, monkeypat
     assert [row.request_id for row in kept(spool)] == ["before", "after"]
 
 
-def test_a_removed_folder_is_made_again(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool", 10**6)
-    (tmp_path / "spool").rmdir()
-    assert (spool.used_bytes, spool.segments()) == (0, [])
-    spool.append(lines(2))
-    spool.rotate()
-
-    assert kept(spool) == rows(2)
-
-
-def test_a_folder_that_cannot_be_used_keeps_nothing_and_says_so(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool", 10**6)
-    (tmp_path / "spool").rmdir()
-    (tmp_path / "spool").write_text("in the way")
-
-    with pytest.raises(SpoolFull, match="Not a directory"):
-        spool.append(lines(2))
-
-
-def test_rows_are_kept_when_their_segment_cannot_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = Spool(tmp_path, 10**6)
-
-    def refused(_path: Path, _target: Path) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("services.predictor.spool.SEGMENT_BYTES", 100)
-        patched.setattr(Path, "rename", refused)
-        spool.append(lines(3))
-    spool.rotate()
-
-    assert kept(spool) == rows(3)
-
-
 def test_a_torn_line_is_counted_and_costs_nothing_else(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 10**6)
     spool.append(lines(3))
@@ -216,3 +183,72 @@ def test_what_an_earlier_version_left_as_json_is_replayed_before_what_came_later
     assert [read(spool, segment) for segment in spool.segments()] == [
         (rows(2, "old"), 1), (rows(2, "old")[1:], 0), (rows(1, "new"), 0),
     ]
+
+
+def test_a_removed_folder_comes_back_with_the_rows_of_the_open_segment(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", 10**6)
+    spool.append(lines(2, "before"))
+    shutil.rmtree(tmp_path / "spool")
+    assert (spool.segments(), spool.used_bytes) == ([], 0)
+
+    spool.append(lines(1, "after"))
+    shutil.rmtree(tmp_path / "spool")
+    spool.rotate()
+
+    assert kept(spool) == rows(2, "before") + rows(1, "after")
+    assert not spool.holds_open_rows
+
+
+def test_a_folder_that_cannot_be_read_refuses_and_gives_back_nothing_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    spool = Spool(folder, 10**6)
+    spool.append(lines(2, "before"))
+    shutil.rmtree(folder)
+    folder.write_text("a file where the folder belongs")
+    for _ in range(2):
+        with pytest.raises(SpoolFull, match="refused the write"):
+            spool.append(lines(1, "lost"))
+    folder.unlink()
+
+    spool.append(lines(1, "after"))
+    spool.rotate()
+
+    assert kept(spool) == rows(2, "before") + rows(1, "after")
+
+
+def test_rows_on_disk_are_kept_when_their_segment_cannot_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.predictor.spool.SEGMENT_BYTES", 2 * len(lines(1)[0]))
+    spool = Spool(tmp_path, 10**6)
+    spool.append(lines(1, "a"))
+    in_the_way = next(tmp_path.glob("*.open")).with_suffix(".lines")
+    in_the_way.mkdir()
+
+    spool.append(lines(2, "b"))
+
+    assert spool.holds_open_rows
+    in_the_way.rmdir()
+    spool.append(lines(1, "c"))
+    assert kept(spool) == rows(1, "a") + rows(2, "b") + rows(1, "c")
+
+
+def test_a_closed_segment_is_not_written_to_when_its_name_may_not_survive_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, 10**6)
+    spool.append(lines(1, "a"))
+
+    def broken(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("services.predictor.spool.os.fsync", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            spool.rotate()
+    closed = spool.segments()
+    spool.append(lines(1, "b"))
+
+    assert [read(spool, segment)[0] for segment in closed] == [rows(1, "a")]
+    spool.rotate()
+    assert kept(spool) == rows(1, "a") + rows(1, "b")

@@ -20,7 +20,6 @@ from bikeshare.adapters.bento import fetch_model
 from bikeshare.adapters.live_api import predictor_state
 from bikeshare.adapters.records import SqlRecords
 from bikeshare.adapters.registry import MlflowRegistry
-from bikeshare.errors import Unavailable
 from bikeshare.settings import Settings
 from services.predictor.start import Process
 from tests.integration.predictor.world import (
@@ -126,27 +125,33 @@ def test_without_a_champion_it_waits_alive_and_serves_the_first_one(world: World
         assert client.get("/-/state")[1]["model_version"] == version == "1"
 
 
-def test_the_loader_survives_what_nobody_foresaw(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(
-        home=world.home, clock=f"file:{world.home / 'clock'}", model_version="1",
-        tracking_uri=f"sqlite:///{world.home / 'mlflow.db'}",
+def test_a_start_goes_on_after_an_error_that_nobody_foresaw(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("services.predictor.start.RETRY_SECONDS", 0.02)
+    models, spool = world.home / "models", world.home / "spool"
+    models.write_text("a file where the folder of the models belongs")
+    spool.write_text("a file where the folder of the spool belongs")
+    process = Process(
+        Settings(home=world.home, clock=f"file:{world.home / 'clock'}", model_version="1"), CollectorRegistry()
     )
-    answers: list[Exception] = [Unavailable("the store is away"), RuntimeError("nobody foresaw it")]
-
-    def fetch(*arguments: Any, **more: Any) -> Path:
-        if answers:
-            raise answers.pop(0)
-        return fetch_model(*arguments, **more)
-
-    monkeypatch.setattr("services.predictor.start.RETRY_SECONDS", 0.5)
-    monkeypatch.setattr("services.predictor.start.fetch_model", fetch)
-    process = Process(settings, CollectorRegistry())
     try:
-        assert "the store is away" in str(process.engine.problem)
-        wait_until(lambda: "nobody foresaw it" in str(process.engine.problem), 20, "the second try")
-        wait_until(lambda: process.engine.state()["ready"], 20, "the third try")
+        assert str(models) in str(process.engine.problem)
+        models.unlink()
+        wait_until(lambda: str(spool) in str(process.engine.problem), 30, "the error of the second attempt")
+        assert not process.engine.refused
+        assert [record.exc_info for record in caplog.records if record.exc_info]
+        spool.unlink()
+        wait_until(lambda: process.engine.ready, 30, "ready")
+        assert process.engine.problem is None
     finally:
         process.close()
+
+
+def test_a_document_that_says_too_little_is_refused_with_the_reason(world: World) -> None:
+    world.store.put("models/1/package.json", b"{}")
+
+    assert "models/1/package.json" in refusal(world, "1")
 
 
 def test_an_unpinned_pod_waits_and_asks_no_registry(world: World) -> None:
