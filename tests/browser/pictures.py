@@ -44,6 +44,7 @@ def at_the_moment_of_drift(play: Path, home: Path) -> datetime:
         records.execute("delete from decisions where decided_at > ?", (found[0],))
         records.execute("delete from observations where timestamp > ?", (labels_until.isoformat(" ", "microseconds"),))
         records.execute("delete from intents where created_at > ?", (found[0],))
+        records.execute("update intents set outcome = null, finished_at = null where created_at = ?", (found[0],))
         open_runs = records.execute("select run_key from intents where created_at = ?", (found[0],)).fetchall()
     for (run_key,) in open_runs:
         (home / "store" / outcome_key(run_key)).unlink(missing_ok=True)
