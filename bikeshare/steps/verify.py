@@ -58,11 +58,13 @@ def verify_live(
     if not failed:
         return RolloutResult(version, ports.registry.version_of("previous"), True, "the live API passed", results)
     reason = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-    ports.registry.tag(version, {"rejected": "true", "rejected_reason": reason[:250]})
-    try:
+    rejected = {"rejected": "true", "rejected_reason": reason[:250]}
+    try:  # traffic first: a registry that does not take a tag must not keep it on this version
         back = roll_back(ports, now, f"the live API failed its test after the promotion of {version}: {reason}")
     except RolloutRefused as error:
+        ports.registry.tag(version, rejected)
         return RolloutResult(version, None, False, f"{reason}; no roll-back: {error}", results)
+    ports.registry.tag(version, rejected)
     ports.registry.delete_alias("previous")  # it would point at the version that just failed
     return RolloutResult(version, back.version, False, f"{reason}; version {back.version} serves again", results)
 

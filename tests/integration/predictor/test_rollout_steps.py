@@ -372,6 +372,18 @@ def test_a_live_api_that_fails_is_rolled_back(bench: Bench, distort: Distort, ch
     assert bench.registry.get("2").tags["rejected"] == "true"
 
 
+def test_a_registry_that_takes_no_tag_keeps_no_traffic_on_a_live_api_that_failed(bench: Bench) -> None:
+    bench.roll_out("1")
+    bench.roll_out("2")
+    bench.distort = fail("/metrics", 500)
+    bench.registry.misses["tag"] = [True]
+    with pytest.raises(Unavailable):
+        bench.verify("2")
+
+    assert bench.rollouts.serving == "1"
+    assert bench.registry.aliases["champion"] == "1"
+
+
 def test_a_prediction_that_is_not_logged_is_noticed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.roll_out("1")
     bench.roll_out("2")
