@@ -90,7 +90,8 @@ def _settle(s: Situation) -> Situation:
         if run.state == "failed":
             notices.append(Notice(
                 "pipeline_failed", f"pipeline_failed:{run.run_key}", f"run:{run.run_key}",
-                f"Run {run.run_key} failed; the champion is untouched", (("why", run.detail or "see the run's log"),),
+                f"Run {run.run_key} failed; the champion is not replaced",
+                (("why", run.detail or "see the run's log"),),
             ))
         elif not ours or request is None or request.trigger != "drift":
             continue

@@ -153,12 +153,6 @@ class Forecaster:
             around.start, around.weather, found, replay.widths(self.model.intervals, np.array([today])),
         )
 
-    def levels(self, observations: pd.DataFrame, now: datetime) -> dict[Forest, Level]:
-        """Online level of each forest as of midnight before `now`; deterministic."""
-        hour = hour_number(now)
-        grid = grid_of(observations).hide_demand_from(hour - LABEL_DELAY_HOURS + 1)
-        return _levels_on(self.model.replay(grid, hour // DAY), hour // DAY)
-
     def predict(self, instances: WeatherBatch, snapshot: Snapshot, now: datetime) -> Forecast:
         """Answer a batch.
 

@@ -51,17 +51,21 @@ def explain(error: ValidationError, request: type, row: type) -> InvalidRequest:
             422, "not_allowed", f"{_short(value)} is not a weather class", field=field, allowed=_allowed(name)
         )
     if kind == "too_long":
-        rows = first["ctx"]["max_length"]
-        return InvalidRequest(
-            413, "batch_too_large", f"more than {rows} rows; split the request", field=field,
-            allowed={"minimum": 1, "maximum": rows},
-        )
+        return too_many_rows(first["ctx"]["max_length"], field)
     if kind == "too_short":
         return InvalidRequest(422, "empty_batch", "at least one row is needed", field=field, allowed={"minimum": 1})
     if kind == "string_pattern_mismatch":
         return _bad_timestamp(str(value), field)
     return InvalidRequest(
         422, "wrong_type", f"{first['msg']} (got {_short(value)})", field=field, allowed=_allowed(name)
+    )
+
+
+def too_many_rows(most: int, field: str | None) -> InvalidRequest:
+    """What a request of more than `most` rows is told."""
+    return InvalidRequest(
+        413, "batch_too_large", f"more than {most} rows; split the request", field=field,
+        allowed={"minimum": 1, "maximum": most},
     )
 
 

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from bikeshare.core.contract import OBSERVATION, WEATHER_CLASSES
 from bikeshare.core.single_hour import SingleHour
-from services.predictor.refusals import InvalidRequest, explain
+from services.predictor.refusals import InvalidRequest, explain, too_many_rows
 
 MAX_FORECAST_HOURS = 48
 """The horizon a weather forecast is good for, and the one the intervals are calibrated on."""
@@ -209,15 +209,17 @@ def parse_predict(body: bytes, now: datetime, window: Window) -> Columns:
 
 
 def _rows(body: bytes) -> Sequence[Mapping[str, Any]]:
-    _refuse_many_fields(body, PREDICT_COLONS, Instance)
+    _refuse_long(body, PREDICT_COLONS, MAX_ROWS, "instances", Instance)
     try:
         return PREDICT.validate_json(body)["instances"]
     except ValidationError as error:
         raise explain(error, PredictRequest, Instance) from None
 
 
-def _refuse_many_fields(body: bytes, most: int, row: type) -> None:
+def _refuse_long(body: bytes, most: int, rows: int, field: str, row: type) -> None:
     if len(body) > most and body.count(b":") > most:
+        if body.count(b"{") > rows + 1:  # one each, and the request's own
+            raise too_many_rows(rows, field)
         raise InvalidRequest(
             422, "unknown_field", f"more than {most} fields and times; no valid request has so many",
             allowed=list(row.__annotations__),
@@ -234,7 +236,7 @@ def _checked(rows: Sequence[Mapping[str, Any]], now: datetime, window: Window) -
 
 def parse_forecast(body: bytes, now: datetime, window: Window) -> Columns:
     """Read the body of `POST /forecast`; without `start` the first hour is the next full one."""
-    _refuse_many_fields(body, FORECAST_COLONS, HourWeather)
+    _refuse_long(body, FORECAST_COLONS, MAX_FORECAST_HOURS, "weather", HourWeather)
     try:
         request = FORECAST.validate_json(body)
     except ValidationError as error:

@@ -16,7 +16,7 @@ FIRST_DAY = {
     "forecast": ("The forecast cannot be shown", "type the weather"),
     "models": ("No version yet", "bikeshare pipeline run"),
     "drift": ("The monitor has not looked", "bikeshare monitor run"),
-    "quality": ("No answer has met its truth yet", "bikeshare data land"),
+    "quality": ("No answer has met its truth yet", "bikeshare data import"),
     "health": ("Something is broken", "bikeshare serve"),
 }
 

@@ -132,16 +132,16 @@ def test_hours_outside_the_horizon_are_answered_without_history():
         answer(wide)
 
 
-def test_levels_are_deterministic_and_equal_the_snapshot():
-    levels = forecaster().levels(observations(), NOW)
-    assert levels == dict(SNAPSHOT.levels)
+def test_levels_are_deterministic():
+    levels = forecaster().snapshot(observations(), NOW).levels
+    assert levels == SNAPSHOT.levels
     assert levels["stateless"].as_of == datetime(2011, 9, 14)
 
 
 def test_growth_is_followed_by_the_level():
     grown = observations().copy()
     grown.loc[grown["timestamp"] >= CUT, "demand"] *= 1.5
-    before, after = forecaster().levels(observations(), END), forecaster().levels(grown, END)
+    before, after = (forecaster().snapshot(rows, END).levels for rows in (observations(), grown))
     assert after["stateless"].level == pytest.approx(1.5 * before["stateless"].level, rel=0.05)
 
 

@@ -159,6 +159,17 @@ def test_the_largest_bodies_with_every_field_pass_however_they_are_written() -> 
     assert len(parse_forecast(body, NOW, WINDOW).timestamps) == MAX_FORECAST_HOURS
 
 
+def test_rows_beyond_any_valid_body_are_counted_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: they are too many rows, not unknown fields."""
+    monkeypatch.setattr("services.predictor.schema.PREDICT", None)
+    monkeypatch.setattr("services.predictor.schema.FORECAST", None)
+    for parse, name, most in ((parse_predict, "instances", MAX_ROWS), (parse_forecast, "weather", MAX_FORECAST_HOURS)):
+        with pytest.raises(InvalidRequest) as refusal:
+            parse(json.dumps({name: [row()] * (4 * most)}).encode(), NOW, WINDOW)
+        assert (refusal.value.status, refusal.value.code) == (413, "batch_too_large")
+        assert refusal.value.allowed == {"minimum": 1, "maximum": most}
+
+
 @pytest.mark.parametrize("colon", [":", " : ", "\n:"])
 def test_bodies_of_nothing_but_fields_are_refused_before_they_are_read(
     monkeypatch: pytest.MonkeyPatch, colon: str

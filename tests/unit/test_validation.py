@@ -1,8 +1,10 @@
 """Validation: every rule fires on its fault, names what to do, and spares ordinary days."""
 
+import ast
 import json
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bikeshare.core import rules
 from bikeshare.core.limits import ValidationLimits, extend_limits, learn_limits
 from bikeshare.core.sensors import allowed_range
 from bikeshare.core.validation import ValidationPolicy, validate, validate_inputs, validate_values
+from bikeshare.steps.announce import DQ_RULES
 
 NOW = datetime(2013, 1, 1)
 POLICY = ValidationPolicy()
@@ -360,3 +364,17 @@ def test_the_range_that_is_named_is_that_of_the_first_bad_hour(
     march, april = (allowed_range(limits, "feels_like_c", month, ValidationPolicy()) for month in (3, 4))
     assert march != april
     assert f"where {march.low:.1f} to {march.high:.1f} is normal" in failure.detail
+
+
+def test_every_rule_is_shown_as_zero_while_it_holds_unless_it_only_judges_delivered_days() -> None:
+    """An alert rule sees a metric return to zero only if it is there: a new rule belongs to one list."""
+    only_delivered = {"clock", "duplicates", "sum", "wrong_day"}
+    core = Path(rules.__file__).parent
+    named = {
+        name.value
+        for path in core.glob("*.py") for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Failure" and call.args
+        for name in ast.walk(call.args[0]) if isinstance(name, ast.Constant) and isinstance(name.value, str)
+    } - {"weather"}  # what a rule's name is chosen by
+    assert {"empty", "unit", "clock"} < named
+    assert {*DQ_RULES} - {"refused_day"} == named - only_delivered

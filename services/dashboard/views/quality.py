@@ -31,8 +31,8 @@ def show() -> None:
         if hours is None or hours.empty:
             frame.nothing(
                 "No answer has met its truth yet",
-                "Truth lands about a day after a prediction. Send requests to the live API and deliver observations "
-                "(`bikeshare data land`), or play the demo: `make up`.",
+                "Truth lands about a day after a prediction. Send requests to the live API and deliver the observed "
+                "hours (`bikeshare data import`), or play the demo: `make up`.",
             )
             return
         _records(hours)
