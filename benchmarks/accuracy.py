@@ -20,7 +20,8 @@ import pandas as pd
 
 from benchmarks import accuracy_extra as extra
 from benchmarks.accuracy_report import MISSED, render
-from bikeshare.adapters.artifacts import load_artifact, save_artifact
+from bikeshare.adapters.artifacts import load_artifact
+from bikeshare.adapters.artifacts.writing import save_artifact
 from bikeshare.core.evaluation import coverage, naive_forecasts, score
 from bikeshare.core.features import LABEL_DELAY_HOURS
 from bikeshare.core.forecasting import Forecaster

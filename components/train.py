@@ -13,7 +13,7 @@ def train(
     """Return the registry version of the challenger; `trial` holds what the gate compares it on."""
     import pandas as pd
 
-    from bikeshare.adapters.artifacts import save_artifact
+    from bikeshare.adapters.artifacts.writing import save_artifact
     from bikeshare.adapters.git import revision
     from bikeshare.adapters.plots import draw_plots
     from bikeshare.bootstrap import wire_clock, wire_registry, wire_store

@@ -65,7 +65,7 @@ def trained(trees: int) -> tuple[Path, Path]:
 def _train(trees: int, folder: Path) -> None:
     import joblib
 
-    from bikeshare.adapters.artifacts import save_artifact
+    from bikeshare.adapters.artifacts.writing import save_artifact
     from bikeshare.core.observations import load_uci
     from bikeshare.core.training import TrainingConfig, train
 

@@ -88,7 +88,8 @@ class InProcessRuns:
         return self._runs[run_key]
 
     def _execute(self, arguments: Mapping[str, Any], run_key: str, reason: str, now: datetime) -> None:
-        from bikeshare.adapters.artifacts import load_artifact, save_artifact
+        from bikeshare.adapters.artifacts import load_artifact
+        from bikeshare.adapters.artifacts.writing import save_artifact
         from bikeshare.adapters.bento import pack
 
         ports = self.ports()

@@ -39,7 +39,7 @@ SOURCE = Path(__file__).resolve().parents[2]
 
 
 class SaveArtifact(Protocol):
-    """`bikeshare.adapters.artifacts.save_artifact`."""
+    """`bikeshare.adapters.artifacts.writing.save_artifact`."""
 
     def __call__(
         self, trained: TrainedModel, directory: Path, *, metadata: dict[str, Any], backtest: dict[str, Any],

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bikeshare.adapters.artifacts import load_artifact, save_artifact
+from bikeshare.adapters.artifacts import load_artifact
 from bikeshare.adapters.artifacts.directory import FILES, MANIFEST, content_hash
 from bikeshare.adapters.artifacts.onnx_export import assert_parity, export_onnx, not_above
 from bikeshare.adapters.artifacts.onnx_runtime import OnnxShapes
+from bikeshare.adapters.artifacts.writing import save_artifact
 from bikeshare.core.batch import WeatherBatch
 from bikeshare.core.features import N_FEATURES, N_STATELESS
 from bikeshare.core.training import SENTINEL, SklearnShapes, TrainingConfig, build_estimator

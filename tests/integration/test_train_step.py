@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bikeshare.adapters.artifacts import load_artifact, save_artifact
+from bikeshare.adapters.artifacts import load_artifact
+from bikeshare.adapters.artifacts.writing import save_artifact
 from bikeshare.adapters.plots import draw_plots
 from bikeshare.core.promotion import GatePolicy
 from bikeshare.errors import ArtifactError, DataError, NotFound

@@ -1,4 +1,4 @@
-"""Writing, hashing and reading the artifact directory.
+"""Hashing and reading the artifact directory.
 
 model.onnx, estimator.skops, contract.json, levels.json, intervals.json, reference_profile.json, backtest.json,
 model_card.md and manifest.json (SHA-256 of each; the content hash is the SHA-256 of that list).
@@ -7,25 +7,22 @@ model_card.md and manifest.json (SHA-256 of each; the content hash is the SHA-25
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bikeshare import __version__
-from bikeshare.adapters.artifacts.estimator import dump_estimator, load_estimator
-from bikeshare.adapters.artifacts.onnx_export import export_onnx
+from bikeshare.adapters.artifacts.estimator import load_estimator
 from bikeshare.adapters.artifacts.onnx_runtime import OnnxShapes
-from bikeshare.core.contract import CONTRACT_VERSION, OBSERVATION
-from bikeshare.core.features import HISTORY, STATELESS
+from bikeshare.core.contract import CONTRACT_VERSION
 from bikeshare.core.forecasting import Forecaster
 from bikeshare.core.grid import Floats
 from bikeshare.core.intervals import Intervals
 from bikeshare.core.level import LevelPolicy
 from bikeshare.core.shape_level import ShapeLevel, Tail
-from bikeshare.core.training import SklearnShapes, TrainedModel
+from bikeshare.core.training import SklearnShapes
 from bikeshare.errors import ArtifactError
 
 MANIFEST = "manifest.json"
@@ -34,14 +31,6 @@ FILES = (
     "model_card.md", "reference_profile.json",
 )
 """Every file of an artifact besides the manifest."""
-
-
-@dataclass(frozen=True)
-class ArtifactInfo:
-    """What was written: the content hash and the size of all files in bytes."""
-
-    content_hash: str
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -69,45 +58,6 @@ class Artifact:
     estimator: SklearnShapes | None = None
 
 
-def save_artifact(
-    trained: TrainedModel, directory: Path, *, metadata: Mapping[str, Any], backtest: Mapping[str, Any],
-    reference_profile: Mapping[str, Any], card: str,
-) -> ArtifactInfo:
-    """Write a complete artifact into `directory` (created; files of an older artifact are replaced).
-
-    Args:
-        trained: Result of training; the ONNX export must equal its forests on all training rows.
-        directory: Where to write.
-        metadata: Added to contract.json, e.g. git_revision, data_hash.
-        backtest: Error and bias per week.
-        reference_profile: Fixed-bin profile of the training window.
-        card: Model card, Markdown.
-
-    Raises:
-        ArtifactError: ONNX and scikit-learn disagree.
-    """
-    onnx = export_onnx(trained)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / MANIFEST).unlink(missing_ok=True)
-    (directory / "model.onnx").write_bytes(onnx)
-    dump_estimator(trained.shapes, directory / "estimator.skops")
-    documents: dict[str, Mapping[str, Any]] = {
-        "contract.json": {**_contract(trained), **metadata},
-        "levels.json": _levels(trained),
-        "intervals.json": trained.intervals.to_dict(),
-        "reference_profile.json": reference_profile,
-        "backtest.json": backtest,
-    }
-    for name, document in documents.items():
-        (directory / name).write_text(json.dumps(document, indent=1, sort_keys=True, default=str) + "\n")
-    (directory / "model_card.md").write_text(card)
-    hashes = {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in FILES}
-    digest = _digest(hashes)
-    manifest = {"content_hash": digest, "files": hashes}
-    (directory / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-    return ArtifactInfo(digest, sum((directory / name).stat().st_size for name in (*FILES, MANIFEST)))
-
-
 def content_hash(directory: Path) -> str:
     """Recompute the content hash; ArtifactError when a file is missing or differs from the manifest."""
     try:
@@ -124,7 +74,7 @@ def content_hash(directory: Path) -> str:
             raise ArtifactError(f"{directory / name} is missing: fetch the artifact again") from error
         if found != listed[name]:
             raise ArtifactError(f"{directory / name} is corrupt: SHA-256 {found[:12]}…, manifest {listed[name][:12]}…")
-    digest = _digest(listed)
+    digest = digest_of(listed)
     if digest != stated:
         raise ArtifactError(f"{directory / MANIFEST} is corrupt: content hash {digest[:12]}…, stated {stated[:12]}…")
     return digest
@@ -150,7 +100,7 @@ def load_artifact(
     try:
         intervals = Intervals.from_dict(_read(directory / "intervals.json"))
         levels = _read(directory / "levels.json")
-        tail = Tail(levels["tail"]["start"], *(_floats(levels["tail"][name]) for name in _SERIES))
+        tail = Tail(levels["tail"]["start"], *(_floats(levels["tail"][name]) for name in SERIES))
         start, end = (datetime.fromisoformat(moment) for moment in contract["window"])
         policy = LevelPolicy(**levels["policy"])
         frozen = {"stateless": float(levels["frozen"]["stateless"]), "history": float(levels["frozen"]["history"])}
@@ -165,10 +115,12 @@ def load_artifact(
     )
 
 
-_SERIES = ("demand", "stateless", "history")
+SERIES = ("demand", "stateless", "history")
+"""What `levels.json` keeps of the last training hours."""
 
 
-def _digest(hashes: Mapping[str, str]) -> str:
+def digest_of(hashes: Mapping[str, str]) -> str:
+    """The content hash: SHA-256 over the files' names and hashes."""
     return hashlib.sha256("".join(f"{name}\0{hashes[name]}\n" for name in sorted(hashes)).encode()).hexdigest()
 
 
@@ -177,35 +129,6 @@ def _read(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text()))
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
-
-
-def _contract(trained: TrainedModel) -> dict[str, Any]:
-    config = asdict(trained.training_config)
-    return {
-        "contract_version": CONTRACT_VERSION,
-        "library_version": __version__,
-        "columns": [asdict(column) for column in OBSERVATION.values()],
-        "features": {
-            "stateless": [asdict(feature) for feature in STATELESS],
-            "history": [asdict(feature) for feature in STATELESS + HISTORY],
-        },
-        "window": [moment.isoformat() for moment in trained.window],
-        "rows": trained.rows,
-        "training_config": config,
-    }
-
-
-def _levels(trained: TrainedModel) -> dict[str, Any]:
-    tail = trained.oob_tail
-    return {
-        "frozen": trained.frozen_level,
-        "policy": asdict(trained.training_config.level),
-        "tail": {"start": tail.start, **{name: _rounded(getattr(tail, name)) for name in _SERIES}},
-    }
-
-
-def _rounded(values: Floats) -> list[float | None]:
-    return [None if np.isnan(value) else round(float(value), 6) for value in values]
 
 
 def _floats(values: list[float | None]) -> Floats:

@@ -20,7 +20,8 @@ from typing import Any
 
 import pandas as pd
 
-from bikeshare.adapters.artifacts import content_hash, load_artifact, save_artifact
+from bikeshare.adapters.artifacts import content_hash, load_artifact
+from bikeshare.adapters.artifacts.writing import save_artifact
 from bikeshare.adapters.bento import pack
 from bikeshare.adapters.clock import FileClock
 from bikeshare.adapters.folder import FolderStore
