@@ -32,15 +32,15 @@ drill: setup  ## Break things on purpose and check every reaction
 replay: setup  ## Replay all of 2012 and write benchmarks/replay.md
 	$(BIN)/bikeshare replay --write benchmarks/replay.md
 
-test: check  ## Everything CI runs: static checks, unit tests with coverage of the core, then all others
+test: setup  ## Everything CI runs: static checks beside unit tests with coverage of the core, then all others
 	hack/chromium.sh
 	hack/prometheus.sh >/dev/null
-	$(BIN)/python -m pytest $(BY_FILE) tests/unit --cov --cov-report=term --cov-report=xml
-	$(BIN)/coverage report --include='bikeshare/core/*' --fail-under=95
+	$(MAKE) --no-print-directory --jobs=2 check test-fast
 	$(BIN)/python -m pytest $(BY_FILE) --ignore=tests/unit --ignore=tests/charts --ignore=tests/manifests
 
-test-fast: setup  ## Unit tests only (seconds)
-	$(BIN)/python -m pytest tests/unit -q
+test-fast: setup  ## Unit tests with coverage of the core (a minute)
+	$(BIN)/python -m pytest $(BY_FILE) tests/unit --cov --cov-report=term --cov-report=xml
+	$(BIN)/coverage report --include='bikeshare/core/*' --fail-under=95
 
 test-charts: setup  ## Charts, manifests and scripts without a cluster; CRD_SCHEMAS names schemas of CRDs
 	hack/tools.sh

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from benchmarks.serving.report import write
 from benchmarks.serving.world import LOAD_CORE, ROOT, SERVER_CORE, Server, World, predictor, reference, world
 
 FULL_TREES, QUICK_TREES = 50, 5
-CONNECTIONS = (1, 8, 32, 128)
+CONNECTIONS, QUICK_CONNECTIONS = (1, 8, 32, 128), (8, 128)
 BATCHES = (24, 553)
 STATES = ("up", "slow", "away")
 
@@ -35,10 +35,10 @@ def main() -> None:
                         help="80 %% of capacity for this long")
     options = parser.parse_args()
     require_wrk()
-    seconds = 0.5 if options.quick else 4.0
+    seconds, counts = (0.5, QUICK_CONNECTIONS) if options.quick else (4.0, CONNECTIONS)
     os.sched_setaffinity(0, {int(LOAD_CORE)})
     with world(QUICK_TREES if options.quick else FULL_TREES) as made:
-        found = measure(made, seconds)
+        found = measure(made, seconds, counts)
         if options.soak:
             found["soak"] = soak(made, options.soak)
     if options.quick:
@@ -48,12 +48,14 @@ def main() -> None:
         sys.stdout.write(write(found, ROOT / "benchmarks" / "serving.md"))
 
 
-def measure(made: World, seconds: float) -> dict[str, Any]:
+def measure(made: World, seconds: float, counts: Sequence[int]) -> dict[str, Any]:
     """Every table."""
     found: dict[str, Any] = {"loads": {}, "batches": {}, "log": {}}
     with reference(made, "echo") as echo, reference(made, "naive") as naive, predictor(made) as server:
         found["ready_seconds"] = round(server.ready_seconds, 2)
-        found["loads"], found["of_echo"] = in_turns({"echo": echo, "predictor": server, "naive": naive}, seconds)
+        found["loads"], found["of_echo"] = in_turns(
+            {"echo": echo, "predictor": server, "naive": naive}, seconds, counts
+        )
         found["batches"] = {rows: asdict(sure(press(server.url, connections=4, seconds=seconds, rows=rows)))
                             for rows in BATCHES}
         found["resident_mb"] = round(server.resident_mb)
@@ -63,7 +65,7 @@ def measure(made: World, seconds: float) -> dict[str, Any]:
 
 
 def in_turns(
-    servers: Mapping[str, Server], seconds: float
+    servers: Mapping[str, Server], seconds: float, counts: Sequence[int]
 ) -> tuple[dict[str, dict[int, Any]], dict[int, dict[str, list[float]]]]:
     """Medians of short turns per number of connections, and quartiles of the predictor's share of the echo.
 
@@ -73,14 +75,14 @@ def in_turns(
     for server in servers.values():
         press(server.url, connections=8, seconds=seconds / 4)
     for turn in range(max(2, round(seconds * 4))):
-        for count in CONNECTIONS:
+        for count in counts:
             for name in sorted(servers, reverse=turn % 2 == 1):
                 if name != "naive" or count == 8:
                     load = sure(press(servers[name].url, connections=count, seconds=seconds / 4))
                     runs[name].setdefault(count, []).append(load)
                     # What a server still computes or logs for nobody would slow down the next one.
                     time.sleep(seconds / 8)
-    pairs = {count: list(zip(runs["predictor"][count], runs["echo"][count], strict=True)) for count in CONNECTIONS}
+    pairs = {count: list(zip(runs["predictor"][count], runs["echo"][count], strict=True)) for count in counts}
     return (
         {name: {count: asdict(middle(loads)) for count, loads in turns.items()} for name, turns in runs.items()},
         {count: {"rps": quantiles([ours.rps / echo.rps for ours, echo in found]),
