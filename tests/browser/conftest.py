@@ -144,8 +144,16 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def shots(root: Path) -> Path:
+    """Where screenshots are kept, to be looked at."""
+    folder = root / "var" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @pytest.fixture
-def visit(browser: Browser, root: Path, request: pytest.FixtureRequest) -> Iterator[Open]:
+def visit(browser: Browser, shots: Path, request: pytest.FixtureRequest) -> Iterator[Open]:
     """Open a page and wait until it is complete; a screenshot of its end is kept in var/screenshots."""
     expect.set_options(timeout=PATIENCE_SECONDS * 1000)
     pages: list[Page] = []
@@ -164,8 +172,6 @@ def visit(browser: Browser, root: Path, request: pytest.FixtureRequest) -> Itera
         return page
 
     yield go
-    shots = root / "var" / "screenshots"
-    shots.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
     for number, page in enumerate(pages):
         shoot(page, shots / f"{name}{f'-{number}' if number else ''}.png")

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from bikeshare.core.advice import ADVICE
 from bikeshare.core.monitor_memory import State
 from bikeshare.core.weather_plan import to_csv, typed
-from tests.browser.conftest import KEY, App, Open, settled
+from tests.browser.conftest import KEY, App, Open, settled, shoot
 from tests.browser.play import NOW
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -31,17 +31,20 @@ def trouble(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("path", list(PAGES))
-def test_page(app: App, visit: Open, path: str, width: int, scheme: str) -> None:
-    page = visit(app, path, width=width, scheme=scheme)
+def test_page(app: App, visit: Open, shots: Path, path: str, scheme: str) -> None:
+    page = visit(app, path, scheme=scheme)
 
-    expect(page.locator(".page-title h1")).to_have_text(PAGES[path])
-    assert trouble(page) == []
-    expect(page.locator(".strip")).to_contain_text("champion v2")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing hangs over the edge"
-    background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
-    assert background == ("rgb(251, 251, 249)" if scheme == "light" else "rgb(18, 22, 28)")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        settled(page)
+        expect(page.locator(".page-title h1")).to_have_text(PAGES[path])
+        assert trouble(page) == []
+        expect(page.locator(".strip")).to_contain_text("champion v2")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing hangs over the edge"
+        background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+        assert background == ("rgb(251, 251, 249)" if scheme == "light" else "rgb(18, 22, 28)")
+        shoot(page, shots / f"page-{path or 'loop'}-{width}-{scheme}.png")
 
 
 def test_streamlits_own_chrome_is_hidden(app: App, visit: Open) -> None:
