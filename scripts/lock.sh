@@ -3,7 +3,7 @@
 # The locks name no package index: pip uses whatever index the machine is configured for.
 set -eu
 cd "$(dirname "$0")/.."
-compile="uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11"
+compile="uv pip compile --quiet --generate-hashes --no-header --python-version 3.11"
 $compile pyproject.toml --extra dev --output-file requirements/dev.txt "$@"
 for image in pipeline predictor monitor dashboard; do
   $compile pyproject.toml --extra "$image" --constraints requirements/dev.txt --output-file "requirements/$image.txt"
