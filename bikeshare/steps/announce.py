@@ -1,6 +1,7 @@
 """Tell people what was decided, and leave a trace: report, record, metrics."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,11 +14,13 @@ from bikeshare.core.messages import SURE
 from bikeshare.core.retraining import ACTIONS, GUARDS, TRIGGERS, Decision, History, Notice, State
 from bikeshare.core.sketches import raw_drift_share, season_drift
 from bikeshare.core.tally import RESULTS
-from bikeshare.errors import BikeshareError
+from bikeshare.errors import BikeshareError, Unavailable
 from bikeshare.ports import DecisionRecord, Ports
 from bikeshare.steps.evidence import Look, sketch_window, training_frame
 from bikeshare.steps.reference import Reference
 from bikeshare.steps.tally import note_end, take_news
+
+logger = logging.getLogger("bikeshare.monitor")
 
 REPORTED = frozenset({"held", "step", "drift", "age", "escalated"})
 """Notices that deserve a report."""
@@ -144,7 +147,11 @@ def count_ended_runs(ports: Ports, history: History, decision: Decision) -> None
 
 
 def publish(ports: Ports, look: Look, decision: Decision, *, wall_seconds: float, wall_now: float) -> None:
-    """Every number of the look, and what was decided, as metrics."""
+    """Every number of the look, and what was decided, as metrics.
+
+    Metrics that nobody takes now undo no decision: the log says so, the totals are kept for the next look, and the
+    alert MonitorStale tells whoever watches the metrics.
+    """
     put, evidence = ports.telemetry.set, look.evidence
     for state in State:
         put("bikeshare_state", float(state is decision.state), state=state.value)
@@ -189,4 +196,7 @@ def publish(ports: Ports, look: Look, decision: Decision, *, wall_seconds: float
         add("bikeshare_retrain_requested_total", float(started), reason=trigger)
     for guard in GUARDS:
         add("bikeshare_retrain_suppressed_total", float(decision.suppressed == guard), reason=guard)
-    ports.telemetry.flush()
+    try:
+        ports.telemetry.flush()
+    except Unavailable as error:
+        logger.warning("decided, but the metrics of this look did not arrive: %s", error)

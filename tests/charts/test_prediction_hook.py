@@ -1,6 +1,7 @@
 """The script that `helm test` runs, against an API that answers well and badly."""
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -18,9 +19,10 @@ GOOD = {"demand": 100.0, "lower_95": 60.0, "upper_95": 150.0}
 
 
 @contextmanager
-def api(prediction: dict[str, Any], *, ready: int = 200, metrics: str = "bikeshare_what_if_predictions_total 1") -> (
-    Iterator[tuple[str, list[dict[str, Any]]]]
-):
+def api(
+    prediction: dict[str, Any], *, ready: int = 200, metrics: str = "bikeshare_what_if_predictions_total 1",
+    port: int = 0,
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """A server that answers like the predictor; yields its URL and the requests it saw."""
     seen: list[dict[str, Any]] = []
 
@@ -42,7 +44,7 @@ def api(prediction: dict[str, Any], *, ready: int = 200, metrics: str = "bikesha
         def log_message(self, format: str, *arguments: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", seen
@@ -51,11 +53,17 @@ def api(prediction: dict[str, Any], *, ready: int = 200, metrics: str = "bikesha
         server.server_close()
 
 
-def check(url: str, key: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT.read_text(encoding="utf-8")], capture_output=True, text=True, check=False,
-        env={"PREDICTOR_URL": url, "API_KEY": key},
+def start(url: str, key: str = "", patience: str = "60") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.read_text(encoding="utf-8")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env={"PREDICTOR_URL": url, "API_KEY": key, "PATIENCE_SECONDS": patience},
     )
+
+
+def check(url: str, **options: str) -> subprocess.CompletedProcess[str]:
+    process = start(url, **options)
+    stdout, stderr = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def test_a_good_answer_passes_and_is_not_logged() -> None:
@@ -92,8 +100,21 @@ def test_a_bad_answer_fails_with_a_sentence(prediction: dict[str, float], option
     assert sentence in done.stderr
 
 
+def test_a_network_that_lets_the_pod_through_a_little_later_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    process = start(f"http://127.0.0.1:{port}")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=1.5)
+    with api(GOOD, port=port):
+        stdout, stderr = process.communicate(timeout=60)
+
+    assert (process.returncode, stderr) == (0, "")
+    assert stdout.startswith("version 7: 100 bikes")
+
+
 def test_nobody_there_is_a_sentence_too() -> None:
-    done = check("http://127.0.0.1:1")
+    done = check("http://127.0.0.1:1", patience="0")
 
     assert done.returncode == 1
     assert "does not answer" in done.stderr

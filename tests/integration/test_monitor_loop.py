@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from bikeshare.adapters.alerts import SlackNotifier
+from bikeshare.adapters.telemetry import PrometheusTelemetry
 from bikeshare.core.retraining import ACTIONS, GUARDS, TRIGGERS, State
 from bikeshare.core.tally import RESULTS
 from bikeshare.errors import Conflict, DataError, Unavailable
@@ -329,6 +330,19 @@ def test_a_report_that_fails_changes_no_decision(world: MonitorWorld) -> None:
     assert world.submitted() == [decision.run_key]
     assert world.records.decisions()[0].report_url is None
     assert [item.key.rsplit("/", 1)[1] for item in world.store.list("reports/date=")] == ["failed.txt"]
+
+
+def test_metrics_that_nobody_takes_undo_no_decision(
+    world: MonitorWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.ports.telemetry = PrometheusTelemetry("monitor", "http://127.0.0.1:1", None, world.records)
+    decision = world.days(1)[0]
+
+    assert decision.action == "none"
+    assert len(world.records.decisions()) == 1
+    assert "did not arrive: the Pushgateway at http://127.0.0.1:1" in caplog.text
+    kept, _ = world.records.load_state("telemetry/monitor")
+    assert sum(value for line, value in kept["totals"].items() if "decisions_total" in line) == 1
 
 
 def test_while_slack_is_away_the_monitor_decides_and_the_alert_follows(

@@ -3,11 +3,29 @@
 import json
 import os
 import sys
+import time
 import urllib.error
 import urllib.request
 from datetime import datetime, timedelta
 
 URL = os.environ["PREDICTOR_URL"]
+# a new pod is refused for the seconds that the network takes to learn what its policy allows
+PATIENCE = float(os.environ.get("PATIENCE_SECONDS", "60"))
+
+
+def wait_for_network() -> None:
+    """Return when the service answers at all, whatever it says."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            urllib.request.urlopen(URL + "/livez", timeout=10).close()
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                sys.exit(f"{URL} does not answer: {error}; is a predictor ready? kubectl get deployment predictor")
+        time.sleep(1)
 
 
 def call(path: str, body: object = None) -> str:
@@ -26,6 +44,7 @@ def call(path: str, body: object = None) -> str:
         sys.exit(f"{URL} does not answer: {error}; is a predictor ready? kubectl get deployment predictor")
 
 
+wait_for_network()
 call("/readyz")
 hour = (datetime.now() + timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
 answer = json.loads(call("/predict", {"instances": [{
