@@ -28,13 +28,13 @@ def postgres_url(postgres_server: str) -> str:
     return fresh_postgres_database(postgres_server, "shared")
 
 
-def fresh_postgres_database(server_url: str, name: str) -> str:
-    """Create an empty database and return its URL."""
+def fresh_postgres_database(server_url: str, name: str, options: str = "") -> str:
+    """Create an empty database, with more options of CREATE DATABASE, and return its URL."""
     import psycopg
 
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}"')
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" {options}')
     base, _, rest = server_url.partition("?")
     return f"{base.rsplit('/', 1)[0]}/{name}" + (f"?{rest}" if rest else "")
 

@@ -380,6 +380,15 @@ def test_migrating_twice_and_at_once_is_safe(tmp_path: Path, postgres_server: st
         assert records.load_state("x") == ({}, 1)
 
 
+def test_a_server_without_a_locale_keeps_text_as_text(postgres_server: str) -> None:
+    plain = "TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+    records = SqlRecords(fresh_postgres_database(postgres_server, "no_locale", plain))
+    records.migrate()
+
+    records.save_state("x", {"reason": "7-day WAPE ≥ 32 %"}, 0)
+    assert records.load_state("x") == ({"reason": "7-day WAPE ≥ 32 %"}, 1)
+
+
 def test_the_migrated_schema_is_the_one_the_code_uses(sql: SqlRecords) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.config import Config

@@ -59,9 +59,12 @@ class Database:
             _prepare_sqlite(self.engine)
         else:
             self._file = None
+            # A server that was set up without a locale speaks SQL_ASCII: psycopg would hand out bytes.
             self.engine = create_engine(
                 parsed, pool_pre_ping=True, pool_size=5, max_overflow=20, pool_timeout=_BUSY_SECONDS,
-                connect_args={"connect_timeout": _CONNECT_SECONDS, "application_name": "bikeshare"},
+                connect_args={
+                    "connect_timeout": _CONNECT_SECONDS, "application_name": "bikeshare", "client_encoding": "utf8",
+                },
             )
 
     def read(self, work: Callable[[Connection], T]) -> T:
