@@ -151,6 +151,23 @@ def test_upgrades_keep_the_number_of_pods_that_the_autoscaler_chose(helm: Helm, 
     helm.upgrade("bikeshare")
 
 
+def test_a_monitor_that_somebody_paused_stays_paused_in_an_upgrade(helm: Helm) -> None:
+    def paused(*values: str) -> bool:
+        helm.upgrade("bikeshare", *values)
+        return bool(get(helm, "cronjob", "monitor")["spec"]["suspend"])
+
+    def patch(suspend: str) -> None:
+        document = f'{{"spec": {{"suspend": {suspend}}}}}'
+        helm.plane.kubectl("-n", NAMESPACE, "patch", "cronjob", "monitor", "--patch", document)
+
+    assert paused("--set", "monitor.suspend=true")
+    assert not paused()
+    patch("true")
+    assert paused("--set", "settings.refreshSeconds=64")
+    patch("false")
+    assert not paused()
+
+
 def test_the_autoscaler_finds_its_deployment(helm: Helm) -> None:
     def scalable() -> Any:
         conditions = get(helm, "hpa", "predictor")["status"].get("conditions", [])

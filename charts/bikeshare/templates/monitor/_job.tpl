@@ -6,7 +6,11 @@ Spec of a batch job that must not overlap itself. Takes (dict "root" $ "name" "m
 {{- $root := .root -}}
 schedule: {{ .job.schedule | quote }}
 timeZone: {{ $root.Values.timeZone | quote }}
-suspend: {{ .job.suspend }}
+{{- if .job.suspend }}
+suspend: true
+{{- else }}
+# not rendered: who pauses it with kubectl owns the field, and an upgrade neither fails on it nor wakes it up
+{{- end }}
 concurrencyPolicy: Forbid
 # a late start is better than none, and more than 100 missed ones would stop a CronJob for good
 startingDeadlineSeconds: 900
