@@ -23,6 +23,8 @@ class RolloutPolicy:
     """What a canary must show before it serves, and the live API after it does.
 
     Attributes:
+        reach_seconds: The address must lead to the version within this time. A cluster's network learns of a new pod
+            after the API server does, usually within a second; until then it refuses, or leads to a pod that goes.
         golden_hours: Hours asked of the canary: half of them in the past, half ahead; 48 covers every hour of the
             day on both sides of now.
         golden_tolerance: Largest relative difference to the offline answer. Both sides run the same code on the
@@ -37,6 +39,7 @@ class RolloutPolicy:
             because a machine was busy would be worse than the wait.
     """
 
+    reach_seconds: float = 30.0
     golden_hours: int = 48
     golden_tolerance: float = 1e-6
     golden_attempts: int = 3

@@ -30,6 +30,7 @@ from bikeshare.errors import BikeshareError, RolloutRefused, TemporaryError, Una
 from bikeshare.ports import CheckResult, Ports, RolloutResult
 from bikeshare.steps.snapshot import build_snapshot, recent_observations
 
+REACH_PAUSE_SECONDS = 0.2
 JSON = {"Content-Type": "application/json"}
 WHAT_IF = {**JSON, "X-What-If": "true"}
 """Probes are answered like any request, but they are no forecasts of anybody: they stay out of the prediction log."""
@@ -96,8 +97,11 @@ def roll_out(
         except RolloutRefused as error:
             checks.append(Judgement("canary", False, str(error)))
         else:
-            checks.append(Judgement("canary", True, f"ready at {url}"))
-            checks.extend(_examine(ports, _Canary(connect(url)), version, forecaster, policy))
+            api = connect(url)
+            problem = reach(api, version, policy)
+            checks.append(Judgement("canary", problem is None, problem or f"ready at {url}"))
+            if problem is None:
+                checks.extend(_examine(ports, _Canary(api), version, forecaster, policy))
         if all(check.passed for check in checks):
             if before_switch is not None:
                 before_switch()
@@ -204,6 +208,30 @@ def ask(api: LiveApi, rows: pd.DataFrame, headers: Mapping[str, str] = WHAT_IF) 
     return answer, json.loads(answer.body) if answer.status == 200 else {}
 
 
+def reach(api: LiveApi, version: str, policy: RolloutPolicy) -> str | None:
+    """Wait until the address leads to a ready predictor of the version; what was found instead, None when it does.
+
+    Every look is a connection of its own: a kept one would go on leading to the pod that answered first.
+    """
+    deadline = time.monotonic() + policy.reach_seconds
+    while True:
+        try:
+            answer = api.call("GET", "/-/state", headers={"Connection": "close"})
+            if answer.status == 200:
+                state = json.loads(answer.body)
+                live, ready = state["model_version"], state["snapshot"] is not None
+                if live == version and ready:
+                    return None
+                found = f"version {live} answers there{'' if ready else ' and has no snapshot'}"
+            else:
+                found = f"/-/state answered {answer.status}: {answer.body[:200]!r}"
+        except (Unavailable, ValueError, KeyError, TypeError) as error:
+            found = f"{error!r}"
+        if time.monotonic() >= deadline:
+            return f"version {version} was not reached within {policy.reach_seconds:g} s: {found}"
+        time.sleep(REACH_PAUSE_SECONDS)
+
+
 def compare_golden(
     ports: Ports, api: LiveApi, version: str, forecaster: Forecaster, policy: RolloutPolicy
 ) -> Judgement:
@@ -216,7 +244,7 @@ def compare_golden(
     for _ in range(policy.golden_attempts):
         before = _snapshot_state(api)
         if before is None:
-            return Judgement("golden rows", False, "/-/state names no snapshot")
+            return Judgement("golden rows", False, "/-/state names no snapshot any more")
         as_of = datetime.fromisoformat(before["as_of"])
         observations = recent_observations(forecaster, ports.records, as_of)
         rows = golden_rows(observations, as_of, policy)

@@ -11,7 +11,7 @@ from bikeshare.core.forecasting import Forecaster
 from bikeshare.core.rollout import DEFAULT_ROLLOUT, Judgement, RolloutPolicy, golden_rows
 from bikeshare.errors import BikeshareError, RolloutRefused, Unavailable
 from bikeshare.ports import CheckResult, Ports, RolloutResult
-from bikeshare.steps.rollout import JSON, Connect, LiveApi, ask, compare_golden, roll_back
+from bikeshare.steps.rollout import JSON, Connect, LiveApi, ask, compare_golden, reach, roll_back
 from bikeshare.steps.snapshot import recent_observations
 
 POLL_SECONDS = 0.1
@@ -37,6 +37,7 @@ def verify_live(
         `accepted` is False when a check failed; `reason` then says whether the roll-back worked.
     """
     api = connect(url)
+    reach(api, version, policy)  # what is found instead, the checks tell
     checks: list[Judgement] = []
     questions: tuple[tuple[str, Callable[[], Judgement]], ...] = (
         ("ready", lambda: _ready(api)),

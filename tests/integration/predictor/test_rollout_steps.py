@@ -1,6 +1,7 @@
 """Roll-out, live test and roll-back over the real API in this process: every failure leaves things as they were."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from tests.fakes.registry import FlakyRegistry
 from tests.fakes.rollouts import MemoryRollouts
 from tests.integration.predictor.world import NOW, World
 
-QUICK = RolloutPolicy(probe_requests=10, log_seconds=2.0, p95_seconds=5.0)
+QUICK = RolloutPolicy(reach_seconds=0.3, probe_requests=10, log_seconds=2.0, p95_seconds=5.0)
 
 
 class Inbox:
@@ -86,6 +87,27 @@ class Bench:
         }
 
 
+def another_version(path: str, status: int, body: bytes) -> tuple[int, bytes]:
+    """A Service that leads to a pod which is about to go."""
+    return status, body.replace(b'"model_version":"2"', b'"model_version":"1"') if path == "/-/state" else body
+
+
+def late(answers: int, error: bool) -> Distort:
+    """A network that learns of the pod after some questions."""
+    asked = 0
+
+    def distort(path: str, status: int, body: bytes) -> tuple[int, bytes]:
+        nonlocal asked
+        asked += 1
+        if asked > answers:
+            return status, body
+        if error:
+            raise Unavailable("connection refused")
+        return 404, b""
+
+    return distort
+
+
 @pytest.fixture
 def bench(world: World, tmp_path: Path, history: pd.DataFrame) -> Iterator[Bench]:
     made = Bench(world, tmp_path, history)
@@ -125,7 +147,8 @@ def test_probes_stay_out_of_the_prediction_log(bench: Bench) -> None:
 @pytest.mark.parametrize(("distort", "policy", "check"), [
     (scale_demand(1.001), QUICK, "golden rows"),
     (fail("/predict", 500), QUICK, "golden rows"),
-    (fail("/-/state", 500), QUICK, "golden rows"),
+    (fail("/-/state", 500), QUICK, "canary"),
+    (another_version, QUICK, "canary"),
     (None, RolloutPolicy(probe_requests=5, p95_seconds=1e-9), "latency"),
 ])
 def test_a_failed_check_leaves_everything_as_it_was(
@@ -145,6 +168,17 @@ def test_a_failed_check_leaves_everything_as_it_was(
     assert "version 1 keeps serving" in bench.inbox.alerts[0].action
 
 
+@pytest.mark.parametrize("error", [True, False])
+def test_a_network_that_learns_of_the_pod_a_little_later_rejects_nobody(bench: Bench, error: bool) -> None:
+    bench.roll_out("1")
+    bench.distort = late(2, error)
+    assert bench.roll_out("2", policy=replace(QUICK, reach_seconds=20)).accepted
+
+    bench.distort = late(2, error)
+    assert bench.verify("2", replace(QUICK, reach_seconds=20)).accepted
+    assert bench.registry.aliases == {"champion": "2", "previous": "1"}
+
+
 def test_errors_after_good_golden_rows_are_noticed(bench: Bench) -> None:
     bench.roll_out("1")
     asked = 0
@@ -161,7 +195,7 @@ def test_errors_after_good_golden_rows_are_noticed(bench: Bench) -> None:
     assert bench.unchanged()
 
 
-@pytest.mark.parametrize(("path", "answered"), [("/-/state", 0), ("/predict", 0), ("/-/state", 1), ("/predict", 61)])
+@pytest.mark.parametrize(("path", "answered"), [("/predict", 0), ("/-/state", 1), ("/predict", 61)])
 def test_a_canary_that_dies_is_rejected_however_many_errors_are_allowed(
     bench: Bench, path: str, answered: int
 ) -> None:
@@ -176,7 +210,7 @@ def test_a_canary_that_dies_is_rejected_however_many_errors_are_allowed(
         return status, body
 
     bench.distort = die
-    result = bench.roll_out("2", policy=RolloutPolicy(probe_requests=100, p95_seconds=5.0, error_share=0.05))
+    result = bench.roll_out("2", policy=replace(QUICK, probe_requests=100, error_share=0.05))
 
     assert [found.name for found in result.checks if not found.passed] == ["answers"]
     assert "connection refused" in bench.registry.get("2").tags["rejected_reason"]
@@ -214,7 +248,7 @@ def test_a_version_behind_another_name_is_noticed(bench: Bench) -> None:
     )
 
     assert not result.accepted
-    assert "version 3 answered instead of 2" in result.reason
+    assert "version 2 was not reached within 0.3 s: version 3 answers there" in result.reason
 
 
 def test_records_away_during_the_checks_removes_the_canary_and_surfaces(bench: Bench) -> None:
