@@ -53,6 +53,7 @@ test-cluster: setup  ## Roll-outs and charts on a real API server (builds one fr
 
 test-images: export BASE_IMAGE ?= bikeshare/base:bookworm
 test-images: setup  ## Build the images and play the loop in them (Docker; BASE_IMAGE=... to build on another base)
+	hack/chromium.sh
 	hack/docker.sh start
 	test "$$BASE_IMAGE" != bikeshare/base:bookworm || hack/base-image.sh
 	hack/build-images.sh

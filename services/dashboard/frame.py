@@ -32,8 +32,9 @@ def header(world: World) -> None:
     try:
         newest = data.newest_decision(world)
         advice = advise(newest.state if newest else None)
-        champion = newest.model_version if newest else None
-        version = f"<span>champion <b>v{escape(champion)}</b></span>" if champion else ""
+        # the version of the newest look: a roll-back since then is on the page of the models, the next look sees it
+        watched = newest.model_version if newest else None
+        version = f"<span>watching <b>v{escape(watched)}</b></span>" if watched else ""
         word = newest.state.replace("_", " ") if newest else "no decision yet"
         state = f'<span class="pill {advice.kind}">{escape(word)}</span>'
     except BikeshareError:

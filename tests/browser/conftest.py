@@ -25,6 +25,12 @@ PATIENCE_SECONDS = 90
 
 KEY = "a-key-for-tests"
 
+PAGES = {
+    "": "Loop", "forecast": "Forecast", "models": "Models", "drift": "Drift", "quality": "Live quality",
+    "health": "Health",
+}
+"""Path and heading of every page."""
+
 Open = Callable[..., Page]
 
 
@@ -182,6 +188,11 @@ def visit(browser: Browser, shots: Path, request: pytest.FixtureRequest) -> Iter
 def _inside(url: str, where: App) -> bool:
     known = [where.url, where.url.replace("http", "ws", 1), *([where.api] if where.api else [])]
     return url.startswith((*known, "data:", "blob:", "about:"))
+
+
+def trouble(page: Page) -> list[str]:
+    """What a page says that it cannot show."""
+    return page.locator(".trouble, [data-testid=stException]").all_inner_texts()
 
 
 def settled(page: Page) -> None:

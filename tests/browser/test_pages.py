@@ -9,25 +9,16 @@ from playwright.sync_api import Page, expect
 from bikeshare.core.advice import ADVICE
 from bikeshare.core.monitor_memory import State
 from bikeshare.core.weather_plan import to_csv, typed
-from tests.browser.conftest import KEY, App, Open, settled, shoot
+from tests.browser.conftest import KEY, PAGES, App, Open, settled, shoot, trouble
 from tests.browser.play import NOW
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-PAGES = {
-    "": "Loop", "forecast": "Forecast", "models": "Models", "drift": "Drift", "quality": "Live quality",
-    "health": "Health",
-}
 
 
 def fact(page: Page, name: str) -> str:
     """The number in the tile with this name."""
     tile = page.locator(".fact", has=page.get_by_text(name, exact=True)).first
     return tile.locator("b").inner_text()
-
-
-def trouble(page: Page) -> list[str]:
-    return page.locator(".trouble, [data-testid=stException]").all_inner_texts()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -40,7 +31,7 @@ def test_page(app: App, visit: Open, shots: Path, path: str, scheme: str) -> Non
         settled(page)
         expect(page.locator(".page-title h1")).to_have_text(PAGES[path])
         assert trouble(page) == []
-        expect(page.locator(".strip")).to_contain_text("champion v2")
+        expect(page.locator(".strip")).to_contain_text("watching v2")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing hangs over the edge"
         background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
         assert background == ("rgb(251, 251, 249)" if scheme == "light" else "rgb(18, 22, 28)")

@@ -12,8 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from playwright.sync_api import expect, sync_playwright
 
 from bikeshare.core.training import TrainingConfig
+from tests.browser.conftest import PAGES, settled, started_browser, trouble
 from tests.fakes.kfp_server import KfpServer, serve_kfp
 from tests.images.conftest import STARTS
 from tests.images.containers import Docker
@@ -224,6 +226,23 @@ def test_monitor_image_judges_and_records(stack: Stack, decision: dict[str, Any]
     assert [key for key in stack.objects("bikeshare") if key.startswith("loop/decisions/")]
     assert b"bikeshare_" in stack.pushed[-1]
     assert not kfp.runs
+
+
+def test_dashboard_image_shows_every_page(stack: Stack, live: Live, decision: dict[str, Any]) -> None:
+    name = stack.serve(
+        "dashboard", name="dashboard", BIKESHARE_PREDICTOR_URL="http://predictor:3000", BIKESHARE_ROLLOUT="kubernetes"
+    )
+    url = f"http://{stack.docker.address(name)}:8501"
+    stack.docker.wait(name, "a healthy dashboard", lambda: call(f"{url}/_stcore/health")[0] == 200)
+    with sync_playwright() as driver, started_browser(driver) as browser:
+        page = browser.new_page()
+        for path, title in PAGES.items():
+            page.goto(f"{url}/{path}")
+            settled(page)
+            expect(page.locator(".page-title h1")).to_have_text(title)
+            assert trouble(page) == [], title
+            if path == "models":
+                assert "Nothing to roll back to" in page.content()
 
 
 def test_monitor_image_requests_a_run_from_kfp_when_the_model_is_stale(

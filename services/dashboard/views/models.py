@@ -98,8 +98,11 @@ def _rollback(world: World, known: Sequence[ModelVersion]) -> None:
     if previous is None or champion is None:
         frame.nothing("Nothing to roll back to", "There is no previous version: the first one cannot be rolled back.")
         return
-    locked = not world.settings.api_key.get_secret_value()
+    elsewhere = world.settings.rollout == "kubernetes"
+    locked = elsewhere or not world.settings.api_key.get_secret_value()
     how = (
+        "The dashboard of a cluster may change nothing there: run `python3 hack/cluster_run.py registry rollback`."
+        if elsewhere else
         "From here it needs a key: set `BIKESHARE_API_KEY` for the dashboard, or run `bikeshare registry rollback`."
         if locked else "You will be asked for a reason and the API key."
     )
