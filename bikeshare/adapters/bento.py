@@ -89,7 +89,7 @@ def _fetch(store: ObjectStore, version: str, models: Path, hash_directory: HashD
             if seen != digest:
                 raise ArtifactError(
                     f"package of version {version} has SHA-256 {seen[:12]}, expected {digest[:12]}: it is corrupt; "
-                    "package the version again"
+                    f"`bikeshare registry promote {version}` packages it anew"
                 )
             with tempfile.TemporaryDirectory(dir=models, prefix=".fetch-") as scratch:
                 artifact = _unpack(data, version, Path(scratch))
@@ -108,7 +108,9 @@ def _described(store: ObjectStore, version: str) -> tuple[str, str, str]:
         described = json.loads(document)
         return str(described["key"]), str(described["content_hash"]), str(described["sha256"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{name} cannot be read ({error!r}): package the version again") from error
+        raise ArtifactError(
+            f"{name} cannot be read ({error!r}): `bikeshare registry promote {version}` packages it anew"
+        ) from error
 
 
 def _unpack(data: bytes, version: str, scratch: Path) -> Path:

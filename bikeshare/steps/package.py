@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from bikeshare.errors import ArtifactError, NotFound
 from bikeshare.ports import ObjectStore
@@ -45,7 +44,7 @@ def document_key(version: str) -> str:
 
 
 def package(store: ObjectStore, artifact: Path, version: str, content_hash: str, pack: Pack) -> Package:
-    """Pack the artifact and upload it; packaging a version again replaces nothing if it is already complete.
+    """Pack the artifact and upload it; a version that is packaged and intact is left alone, a corrupt one is repaired.
 
     Args:
         store: Receives the file, then the document.
@@ -59,14 +58,14 @@ def package(store: ObjectStore, artifact: Path, version: str, content_hash: str,
     """
     try:
         known = read_package(store, version)
-    except NotFound:
+    except (NotFound, ArtifactError):
         known = None
-    if known is not None:
-        if known.content_hash != content_hash:
-            raise ArtifactError(
-                f"version {version} is packaged already with content {known.content_hash[:12]}, not "
-                f"{content_hash[:12]}: a version never changes; train a new one"
-            )
+    if known is not None and known.content_hash != content_hash:
+        raise ArtifactError(
+            f"version {version} is packaged already with content {known.content_hash[:12]}, not "
+            f"{content_hash[:12]}: a version never changes; train a new one"
+        )
+    if known is not None and _is_intact(store, known):
         return known
     with tempfile.TemporaryDirectory() as scratch:
         data = pack(artifact, version, Path(scratch)).read_bytes()
@@ -78,8 +77,18 @@ def package(store: ObjectStore, artifact: Path, version: str, content_hash: str,
 
 def read_package(store: ObjectStore, version: str) -> Package:
     """The document of a packaged version; NotFound when it was never completed."""
-    document: dict[str, Any] = json.loads(store.get(document_key(version)))
+    document = store.get(document_key(version))
     try:
-        return Package(**document)
-    except TypeError as error:
-        raise ArtifactError(f"{document_key(version)} is not a package document ({error}): package it again") from error
+        return Package(**json.loads(document))
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{document_key(version)} is not a package document ({error}): `bikeshare registry promote {version}` "
+            "packages it anew"
+        ) from error
+
+
+def _is_intact(store: ObjectStore, known: Package) -> bool:
+    try:
+        return hashlib.sha256(store.get(known.key)).hexdigest() == known.sha256
+    except NotFound:
+        return False

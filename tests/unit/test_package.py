@@ -7,7 +7,7 @@ import lzma
 import resource
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,6 +83,24 @@ def test_a_corrupt_package_is_refused_and_leaves_nothing(artifact: Path, tmp_pat
     assert [path.name for path in (tmp_path / "home" / "models").iterdir() if not path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("damage", [
+    lambda store: store.put(file_key("7"), store.get(file_key("7"))[:-10]),
+    lambda store: store.delete(file_key("7")),
+    lambda store: store.put(document_key("7"), b"{"),
+    lambda store: store.put(document_key("7"), b"[]"),
+])
+def test_packaging_again_repairs_what_was_damaged(
+    artifact: Path, tmp_path: Path, damage: Callable[[MemoryStore], None]
+) -> None:
+    store = MemoryStore()
+    package(store, artifact, "7", "forest", pack)
+    damage(store)
+    package(store, artifact, "7", "forest", pack)
+
+    fetched = fetch_model(store, "7", tmp_path / "home", hash_directory=content)
+    assert (fetched / "model.onnx").read_bytes() == b"forest" * 100
+
+
 def test_other_content_than_promised_is_refused(artifact: Path, tmp_path: Path) -> None:
     store = MemoryStore()
     package(store, artifact, "7", "forest", pack)
@@ -119,7 +137,7 @@ def test_a_version_that_was_never_packaged_is_not_found(tmp_path: Path) -> None:
 def test_a_document_that_says_too_little_is_refused(tmp_path: Path, document: bytes) -> None:
     store = MemoryStore()
     store.put(document_key("7"), document)
-    with pytest.raises(ArtifactError, match=r"models/7/package\.json .* package the version again"):
+    with pytest.raises(ArtifactError, match=r"models/7/package\.json .*registry promote 7` packages it anew"):
         fetch_model(store, "7", tmp_path)
 
 
