@@ -21,6 +21,9 @@ HEADER_BYTES = 64 * 1024
 IDLE_SECONDS = 5
 """A connection without a request is closed after this long."""
 
+LAST_QUESTION_SECONDS = 1.0
+"""An ending process listens this long on idle connections; closed at once, they would meet questions on their way."""
+
 MAX_CONNECTIONS = 2_048
 """About 10 kB each; the next one is told to come back."""
 
@@ -74,7 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count what comes before the end of the headers."""
         if self.transport.is_closing():
             return
-        if not self._in_headers and self._question is None and (self.cycle is None or self.cycle.response_complete):
+        if not self._in_headers and self._is_idle():
             self._begin()
         if self._in_headers:
             self._header_bytes += len(data)
@@ -93,11 +96,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_headers = False
         if self.direct is not None and self._is_small_question():
             self._question = Question(first_values(self.headers), self._send)
-            self._closing = not self.parser.should_keep_alive()
+            self._closing = self._closing or not self.parser.should_keep_alive()
             self._deadline = self.loop.time() + BODY_SECONDS
             return
         self._deadline = inf
         super().on_headers_complete()
+        if self._closing and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Collect the body."""
@@ -116,9 +121,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self.direct.ask(self._question)
 
     def shutdown(self) -> None:
-        """A question that is being sent or answered is finished first."""
+        """What is being sent or answered is finished first; an idle connection may ask once more."""
         if self._question is None:
-            super().shutdown()
+            if self._is_idle():
+                self._closing = True
+                self.loop.call_later(LAST_QUESTION_SECONDS, self._leave)
+            else:
+                super().shutdown()
         else:
             self._closing = True
             if not self._complete:  # nobody calls `close_overdue` any more
@@ -141,6 +150,13 @@ class BoundedProtocol(HttpToolsProtocol):
             if name == b"content-length":
                 length = value
         return len(length) <= len(str(SMALL_BYTES)) and length.isdigit() and int(length) <= SMALL_BYTES
+
+    def _is_idle(self) -> bool:
+        return self._question is None and (self.cycle is None or self.cycle.response_complete)
+
+    def _leave(self) -> None:
+        if self._is_idle():
+            self.transport.close()
 
     def _overdue(self) -> None:
         question = self._question

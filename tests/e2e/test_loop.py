@@ -1,7 +1,7 @@
 """The whole loop on the cluster that KUBECONFIG points to: install, train, serve, drift, retrain, restore.
 
-Never run where this project was built: no image could be pulled there. The same play passes on one machine, in
-`tests/integration/test_play.py`. Use a fresh cluster: it lands data, trains and promotes.
+Run by hand on one real node with a stand-in for Kubeflow Pipelines (docs/kubernetes.md), never on kind. The same play
+passes on one machine, in `tests/integration/test_play.py`. Use a fresh cluster: it lands data, trains and promotes.
 """
 
 import os

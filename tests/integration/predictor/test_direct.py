@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -177,6 +178,24 @@ def test_a_question_half_sent_when_the_process_stops_is_still_answered(world: Wo
         (status, headers, _), = read_answers(one, 1)
 
         assert (status, headers["connection"]) == (200, "close")
+        running.process.wait(30)
+
+
+@pytest.mark.parametrize("last", [question("last"), b"GET /model HTTP/1.1\r\nhost: x\r\n\r\n"])
+def test_a_question_that_meets_the_end_on_a_kept_connection_is_the_last_one_answered(world: World, last: bytes) -> None:
+    with predictor(world) as running, wire(running.url) as one:
+        one.sendall(question("first"))
+        assert read_answers(one, 1)[0][0] == 200
+        running.process.terminate()
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:  # nobody new is let in once the stop has begun
+                with wire(running.url):
+                    time.sleep(0.01)
+        one.sendall(last)
+        (status, headers, _), = read_answers(one, 1)
+
+        assert (status, headers["connection"]) == (200, "close")
+        assert one.recv(1) == b""
         running.process.wait(30)
 
 
