@@ -3,6 +3,8 @@
 import ast
 import re
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -56,19 +58,25 @@ def imported(root: Path, doors: tuple[str, ...]) -> dict[str, str]:
             continue
         seen.add(module)
         waiting += [module.rpartition(".")[0]]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            for name in names:
-                top = name.partition(".")[0]
-                if top in OURS:
-                    waiting.append(name)
-                elif top not in sys.stdlib_module_names:
-                    found.setdefault(top, module)
+        for name in named_by(path):
+            top = name.partition(".")[0]
+            if top in OURS:
+                waiting.append(name)
+            elif top not in sys.stdlib_module_names:
+                found.setdefault(top, module)
     return found
+
+
+@cache
+def named_by(path: Path) -> tuple[str, ...]:
+    """What the import statements of a file name, wherever they stand."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 def locked(root: Path, image: str) -> set[str]:
@@ -81,9 +89,16 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@pytest.fixture(scope="module")
+def distributions() -> Mapping[str, list[str]]:
+    """Top-level module -> distributions; reading them all takes seconds."""
+    return packages_distributions()
+
+
 @pytest.mark.parametrize("image", list(DOORS))
-def test_an_image_holds_what_its_code_imports(root: Path, image: str) -> None:
-    distributions = packages_distributions()
+def test_an_image_holds_what_its_code_imports(
+    root: Path, distributions: Mapping[str, list[str]], image: str
+) -> None:
     there = locked(root, image)
     missing = {
         top: module for top, module in imported(root, DOORS[image]).items()
