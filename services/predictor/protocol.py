@@ -21,7 +21,7 @@ HEADER_BYTES = 64 * 1024
 IDLE_SECONDS = 5
 """A connection without a request is closed after this long."""
 
-LAST_QUESTION_SECONDS = 1.0
+LAST_QUESTION_SECONDS = 0.5
 """An ending process listens this long on idle connections; closed at once, they would meet questions on their way."""
 
 MAX_CONNECTIONS = 2_048
