@@ -35,6 +35,9 @@ SECRETS = (
 LABELS = {"app.kubernetes.io/part-of": "bikeshare", "app.kubernetes.io/component": "training"}
 """What NetworkPolicies can tell our task pods by."""
 
+REVISION = os.environ.get("GIT_REVISION", "")
+"""Commit of the image's sources, fixed when the pipeline is compiled; empty: as baked into the image."""
+
 USER = 10001
 """User and group of our images."""
 
@@ -46,6 +49,8 @@ def on_cluster(task: PipelineTask, *, cpu: str, memory: str) -> PipelineTask:
     """Environment, resources and rights in a pod; `kfp.local` ignores them and inherits the caller's environment."""
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, {name: name for name in CONFIG}, optional=True)
     kubernetes.use_secret_as_env(task, SECRET, {name: name for name in SECRETS}, optional=True)
+    if REVISION:
+        task.set_env_variable("GIT_REVISION", REVISION)
     for label, value in LABELS.items():
         kubernetes.add_pod_label(task, label, value)
     kubernetes.set_image_pull_policy(task, "IfNotPresent")  # images that kind has loaded are in no registry

@@ -36,7 +36,9 @@ if [ "${KFP:-install}" = install ]; then
   kubectl -n kubeflow rollout status deployment/ml-pipeline --timeout=900s
 fi
 kubectl -n kubeflow delete job publish-pipeline --ignore-not-found --wait=true
-sed -e "s|__IMAGE__|$image|g" -e "s|__VERSION__|$version|g" -e "s|__CRON__|$cron|g" manifests/publish-pipeline.yaml |
+revision=$(git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null || echo unknown)
+sed -e "s|__IMAGE__|$image|g" -e "s|__VERSION__|$version|g" -e "s|__CRON__|$cron|g" -e "s|__REVISION__|$revision|g" \
+  manifests/publish-pipeline.yaml |
   kubectl apply --server-side -f -
 
 n=0

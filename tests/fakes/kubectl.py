@@ -50,9 +50,12 @@ def lookup(found: dict[str, Any], path: str) -> str:
 
 
 def run_job(job: dict[str, Any], objects: dict[str, Any]) -> None:
-    """Run the command of a Job as the cluster would: environment from the manifest, volumes under our folder."""
+    """Run the command of a Job as the cluster would: the image's environment (`image.json`), then the manifest's.
+
+    Volumes are folders under ours.
+    """
     container = job["spec"]["template"]["spec"]["containers"][0]
-    variables = {name: os.environ[name] for name in ("PATH", "FAKE_KUBECTL")}
+    variables = {name: os.environ[name] for name in ("PATH", "FAKE_KUBECTL")} | load(HOME / "image.json")
     for source in container.get("envFrom", []):
         kind, reference = ("configmap", source["configMapRef"]) if "configMapRef" in source else (
             "secret", source["secretRef"]

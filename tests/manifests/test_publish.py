@@ -1,11 +1,13 @@
 """`hack/publish-pipeline.sh`: the Job it applies really compiles, uploads and schedules, on a fake KFP server."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
+from bikeshare.adapters.git import revision
 from tests.fakes.kfp_server import KfpServer, serve_kfp
 from tests.manifests.conftest import ROOT, Cluster
 
@@ -78,6 +80,22 @@ def test_another_image_or_time_of_day_replaces_the_schedule_and_keeps_old_versio
     publish(ready)
     assert scheduled(kfp) == ("ab12" * 16, "0 30 3 * * *")
     assert {"image-1", "ab12" * 16} <= {version["display_name"] for version in kfp.versions.values()}
+
+
+@pytest.mark.parametrize(("baked", "recorded"), [
+    ("", None), ("unknown", None), ("0123abcd", "0123abcd"),
+], ids=["none", "unknown", "its own"])
+def test_models_are_traced_to_the_images_commit_or_else_to_the_checkouts(
+    ready: Cluster, baked: str, recorded: str | None
+) -> None:
+    """Images that skaffold builds are tagged by their sources and know no commit."""
+    (ready.folder / "image.json").write_text(json.dumps({"GIT_REVISION": baked}))
+    publish(ready)
+
+    compiled = (ready.folder / "volumes" / "tmp" / "bikeshare" / "training.yaml").read_text()
+    executors = next(yaml.safe_load_all(compiled))["deploymentSpec"]["executors"]
+    variables = {name: item["container"].get("env", []) for name, item in executors.items()}
+    assert variables == dict.fromkeys(executors, [{"name": "GIT_REVISION", "value": recorded or revision()}])
 
 
 def test_a_refusal_by_the_api_fails_the_script_and_is_tried_again_next_time(ready: Cluster, kfp: KfpServer) -> None:
