@@ -96,8 +96,9 @@ def _by_column(gauges: Mapping[str, float], name: str) -> dict[tuple[str, str], 
 
 
 def _figure(label: str, moments: Sequence[datetime], lines: Sequence[Line]) -> Figure:
+    first_of_day = {at.date(): place for place, at in reversed(list(enumerate(moments)))}
     return Figure(
         label=label, positions=[f"{at:%a %d %b %Y, %H:%M}" for at in moments],
-        ticks=[(place, f"{at.day} {at:%b}") for place, at in enumerate(moments)],
+        ticks=[(place, f"{day.day} {day:%b}") for day, place in sorted(first_of_day.items())],
         form=share, lines=lines, height=220,
     )

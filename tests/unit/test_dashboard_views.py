@@ -1,6 +1,6 @@
 """What the dashboard shows of versions, health, drift and states; pure functions."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -201,6 +201,14 @@ def test_a_look_without_the_quantity_is_a_gap() -> None:
 
     assert [line.values for line in figure.lines] == [[0.3, None, 0.3], [0.1, None, 0.4]]
     assert finding_figure([look(1)], "wape").positions == []
+
+
+def test_several_looks_of_a_day_are_named_once() -> None:
+    at, evidence = look(2, raw_drift_share=0.2)
+    looks = [look(1, raw_drift_share=0.1), (at, evidence), (at + timedelta(hours=6), evidence)]
+
+    assert raw_figure(looks).ticks == [(0, "1 Jan"), (1, "2 Jan")]
+    assert len(raw_figure(looks).positions) == 3
 
 
 def test_the_raw_verdict_is_shown_where_it_was_made() -> None:
