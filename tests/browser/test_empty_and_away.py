@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import App, Open, dashboard, free_port
+from tests.browser.conftest import KEY, App, Open, dashboard, free_port
 from tests.browser.play import clock
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -72,3 +72,13 @@ def test_without_a_key_nobody_rolls_back_from_here(damaged: App, visit: Open) ->
 
     expect(page.locator("[data-testid=stMain]")).to_contain_text("BIKESHARE_API_KEY")
     expect(page.get_by_role("button", name="Roll back to version")).to_have_count(0)
+
+
+def test_on_a_cluster_the_page_names_the_command_that_rolls_back(play: Path, root: Path, visit: Open) -> None:
+    """There the dashboard has no right to change anything, key or not."""
+    with dashboard(root, play, clock=clock(play), rollout="kubernetes", api_key=KEY,
+                   predictor_url=f"http://127.0.0.1:{free_port()}") as app:
+        page = visit(app, "models")
+
+        expect(page.locator(".panel", has_text="Roll back")).to_contain_text("hack/cluster_run.py registry rollback")
+        expect(page.get_by_role("button", name="Roll back to version")).to_have_count(0)
