@@ -4,6 +4,7 @@ Models never enter BentoML's shared store: packing and fetching use a private st
 that two processes, or a user's own BentoML, cannot meet.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -11,7 +12,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from bikeshare.errors import ArtifactError, Unavailable
 from bikeshare.ports import ObjectStore
 
 MODEL = "bikeshare"
+
+KEPT = 5
+"""Versions kept on a machine, latest used first: champion, previous, a canary, and two to look at."""
 
 HashDirectory = Callable[[Path], str]
 """Content hash of an artifact directory."""
@@ -58,7 +61,8 @@ def _export(model: Path, target: Path) -> None:
 def fetch_model(store: ObjectStore, version: str, home: Path, *, hash_directory: HashDirectory | None = None) -> Path:
     """Bring a packaged version to this machine and return its artifact directory.
 
-    Safe beside other processes; a version that is here already is only verified.
+    Safe beside other processes; a version that is here already is only verified. All but the `KEPT` latest used
+    versions are removed from this machine; the store keeps them.
 
     Args:
         store: Holds `models/<version>/`.
@@ -97,7 +101,22 @@ def _fetch(store: ObjectStore, version: str, models: Path, hash_directory: HashD
                 artifact.rename(target)
         else:
             _check(target, version, content_hash, hash_directory)
+        os.utime(target)
+    _remove_unused(models)
     return target
+
+
+def _remove_unused(models: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):  # another process removes the same
+        known = [path for path in models.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        known.sort(key=lambda path: path.stat().st_mtime_ns)
+        for unused in known[:-KEPT]:
+            version = unused.name.rpartition("-")[0]
+            with (
+                _locked(models / f".{version}.lock"),
+                tempfile.TemporaryDirectory(dir=models, prefix=".unused-") as scratch,
+            ):
+                unused.rename(Path(scratch) / unused.name)  # whole or gone, for whoever fetches it next
 
 
 def _described(store: ObjectStore, version: str) -> tuple[str, str, str]:
@@ -157,7 +176,7 @@ def _model_store(folder: Path) -> Any:
     return ModelStore(path)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bikeshare.adapters.bento import fetch_model, pack
+from bikeshare.adapters.bento import KEPT, fetch_model, pack
 from bikeshare.errors import ArtifactError, NotFound, Unavailable
 from bikeshare.steps.package import document_key, file_key, package, read_package
 from tests.fakes.store import MemoryStore
@@ -108,6 +108,28 @@ def test_other_content_than_promised_is_refused(artifact: Path, tmp_path: Path) 
     (fetched / "model.onnx").write_bytes(b"edited by hand")
     with pytest.raises(ArtifactError, match="content hash edited"):
         fetch_model(store, "7", tmp_path / "home", hash_directory=content)
+
+
+def test_the_latest_used_versions_stay_on_the_machine_and_a_removed_one_comes_back(
+    artifact: Path, tmp_path: Path
+) -> None:
+    store, home = MemoryStore(), tmp_path / "home"
+    versions = [str(number) for number in range(1, KEPT + 2)]
+    for version in versions:
+        package(store, artifact, version, "hash", pack)
+
+    def here() -> set[str]:
+        return {path.name for path in (home / "models").iterdir() if path.is_dir()}
+
+    for version in versions[:-1]:
+        fetch_model(store, version, home)
+    assert here() == {f"{version}-hash" for version in versions[:-1]}
+
+    fetch_model(store, "1", home)
+    fetch_model(store, versions[-1], home)
+    assert here() == {f"{version}-hash" for version in versions if version != "2"}
+    assert content(fetch_model(store, "2", home)) == "forest"
+    assert here() == {f"{version}-hash" for version in versions if version != "3"}
 
 
 def test_two_fetches_at_once_both_get_the_whole_model(artifact: Path, tmp_path: Path) -> None:
