@@ -61,8 +61,8 @@ class ObjectStore(Protocol):
         """All objects whose key starts with `prefix`, sorted by key."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove an object; removing an absent one is not an error."""
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """Remove an object, with `if_match` only while its etag is that; removing an absent one is not an error."""
         ...
 
     def upload_directory(self, directory: Path, prefix: str) -> Sequence[ObjectInfo]:

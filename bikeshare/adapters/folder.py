@@ -78,10 +78,12 @@ class FolderStore:
                         found.append(entry)
         return sorted(found, key=lambda item: item.key)
 
-    def delete(self, key: str) -> None:
-        """Remove an object; removing an absent one is not an error."""
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """Remove an object; removing an absent one is not an error. Conflict when its etag is not `if_match`."""
         path = self._path(key)
         with _mapped(f"delete {key}"), self._lock():
+            if path.is_file():
+                self._check(key, if_match, if_absent=False)
             with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 if path.is_file():
                     path.unlink()

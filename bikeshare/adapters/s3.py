@@ -92,8 +92,17 @@ class S3Store:
                     found.append(ObjectInfo(key, int(item["Size"]), str(item["ETag"]).strip('"')))
         return sorted(found, key=lambda item: item.key)
 
-    def delete(self, key: str) -> None:
-        """Remove an object; removing an absent one is not an error."""
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
+        """Remove an object; removing an absent one is not an error. Conflict when its etag is not `if_match`.
+
+        Not every server of this protocol knows conditional deletes; so we look first, milliseconds before.
+        """
+        if if_match is not None:
+            found = self.info(key)
+            if found is None:
+                return
+            if found.etag != if_match:
+                raise Conflict(f"{key!r} changed: expected etag {if_match[:12]}, found {found.etag[:12]}")
         with contextlib.suppress(NotFound), self._mapped(f"delete {key!r}", key):
             self._client.delete_object(Bucket=self._bucket, Key=self._name(key))
 

@@ -34,28 +34,28 @@ def blocks(alert: Alert, environment: str = "") -> list[dict[str, Any]]:
         }},
     ]
     if alert.moved:
-        lines = [f"• *{_escape(name)}*: {_escape(sentence)}" for name, sentence in alert.moved[:3]]
+        lines = [f"• *{escape(name)}*: {escape(sentence)}" for name, sentence in alert.moved[:3]]
         found.append(_section("*What moved*\n" + "\n".join(lines)))
     if alert.reason != alert.title:
-        found.append(_section(f"*Why*\n{_escape(alert.reason)}"))
+        found.append(_section(f"*Why*\n{escape(alert.reason)}"))
     if SURE in alert.tags:
-        found.append(_section(f"*How sure*\n{_escape(alert.tags[SURE])}"))
-    found.append(_section(f"*What the system did*\n{_escape(alert.action)}"))
+        found.append(_section(f"*How sure*\n{escape(alert.tags[SURE])}"))
+    found.append(_section(f"*What the system did*\n{escape(alert.action)}"))
     if alert.before_after:
         found.append({"type": "section", "fields": [
-            {"type": "mrkdwn", "text": _cut(f"*{_escape(name)}*\n{_escape(before)} → {_escape(after)}", MAX_FIELD)}
+            {"type": "mrkdwn", "text": _cut(f"*{escape(name)}*\n{escape(before)} → {escape(after)}", MAX_FIELD)}
             for name, before, after in alert.before_after[:MAX_FIELDS]
         ]})
     if alert.links:
         found.append(_section(" · ".join(_link(label, target) for label, target in alert.links)))
     if alert.command:
-        found.append(_section(f"*You may run*\n```{_escape(alert.command)}```"))
+        found.append(_section(f"*You may run*\n```{escape(alert.command)}```"))
     context = [f"{alert.at:%Y-%m-%d %H:%M}", f"incident {alert.incident}"]
     if environment:
         context.insert(0, environment)
     context += [f"{name}: {value}" for name, value in alert.tags.items() if name != SURE]
     found.append({"type": "context", "elements": [
-        {"type": "mrkdwn", "text": _cut(_escape(text), MAX_FIELD)} for text in context[:MAX_ELEMENTS]
+        {"type": "mrkdwn", "text": _cut(escape(text), MAX_FIELD)} for text in context[:MAX_ELEMENTS]
     ]})
     return found
 
@@ -141,11 +141,12 @@ def _section(text: str) -> dict[str, Any]:
 
 def _link(label: str, target: str) -> str:
     if target.startswith(("http://", "https://")):
-        return f"<{target}|{_escape(label)}>"
-    return f"{_escape(label)}: `{_escape(target)}`"
+        return f"<{target}|{escape(label)}>"
+    return f"{escape(label)}: `{escape(target)}`"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Without Slack's markup: `<!channel>` in a column's name must call nobody."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -5,6 +5,7 @@ manifest says so, and a refused day leaves `raw/` only after its copy, its reaso
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -75,7 +76,7 @@ def pending(store: ObjectStore, records: Records) -> Sequence[Batch]:
     for item in store.list(RAW):
         if item.key.endswith("/" + FILE):
             day = day_of(item.key)
-            if manifest.get(day.isoformat()) != item.etag[:_ETAG_CHARACTERS]:
+            if day is not None and manifest.get(day.isoformat()) != item.etag[:_ETAG_CHARACTERS]:
                 found.append(Batch(day, item.key, item.etag))
     return found
 
@@ -275,7 +276,8 @@ def _refuse(store: ObjectStore, notifier: Notifier | None, item: _Judged, now: d
             notifier.send(rejection(item.batch, item.verdict, now))
         except Unavailable:
             return False
-    store.delete(item.batch.key)
+    with suppress(Conflict):  # repaired meanwhile: the next pass judges what lies there now
+        store.delete(item.batch.key, if_match=item.batch.etag)
     return True
 
 

@@ -1,13 +1,17 @@
 """Landing: observations arrive as one object per day, where ingest finds them."""
 
+import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, datetime
 
 import pandas as pd
 
 from bikeshare.core.observations import conform, to_parquet
-from bikeshare.errors import DataError, NotFound
+from bikeshare.errors import NotFound
 from bikeshare.ports import ObjectStore
+
+logger = logging.getLogger("bikeshare.ingest")
 
 RAW = "raw/"
 QUARANTINE = "quarantine/"
@@ -24,15 +28,14 @@ def quarantine_key(day: date, name: str = FILE) -> str:
     return f"{QUARANTINE}date={day.isoformat()}/{name}"
 
 
-def day_of(key: str) -> date:
-    """The day of a raw or quarantine key; DataError when the key has none."""
+def day_of(key: str) -> date | None:
+    """The day of a raw or quarantine key; None, with a warning, for what somebody else has put there."""
     for part in key.split("/"):
         if part.startswith("date="):
-            try:
+            with suppress(ValueError):
                 return datetime.strptime(part[5:], "%Y-%m-%d").date()
-            except ValueError as error:
-                raise DataError(f"object {key!r}: {part[5:]!r} is not a date like 2012-01-31") from error
-    raise DataError(f"object {key!r} is not below a folder like date=2012-01-31/")
+    logger.warning("ignored %r: it is not below a folder like date=2012-01-31/", key)
+    return None
 
 
 def land(store: ObjectStore, frame: pd.DataFrame) -> Sequence[str]:

@@ -47,7 +47,7 @@ def forget(store: ObjectStore, day: date) -> None:
 
 def quarantined_days(store: ObjectStore) -> frozenset[date]:
     """Days that have anything in quarantine."""
-    return frozenset(day_of(item.key) for item in store.list(QUARANTINE))
+    return frozenset(day for item in store.list(QUARANTINE) if (day := day_of(item.key)) is not None)
 
 
 def quarantined(store: ObjectStore) -> Sequence[dict[str, Any]]:

@@ -37,9 +37,9 @@ def main() -> None:
     BoundedProtocol.direct = Direct(MOUNT.api)
     server = uvicorn.Server(uvicorn.Config(
         application, host=options.host, port=port, log_config=None, access_log=False,
-        server_header=False, proxy_headers=False, interface="asgi3", loop="uvloop", http=BoundedProtocol, backlog=1024,
-        timeout_keep_alive=IDLE_SECONDS, timeout_notify=1, callback_notify=BoundedProtocol.close_overdue,
-        timeout_graceful_shutdown=25,
+        server_header=False, proxy_headers=False, interface="asgi3", loop="uvloop", http=BoundedProtocol, ws="none",
+        backlog=1024, timeout_keep_alive=IDLE_SECONDS, timeout_notify=1,
+        callback_notify=BoundedProtocol.close_overdue, timeout_graceful_shutdown=25,
     ))
     server.run()
     if not server.started:

@@ -57,7 +57,7 @@ def _operation(name: str, summary: str, request: str, response: str, errors: tup
         "operationId": name, "summary": summary, "security": [{}, {"apiKey": []}],
         "parameters": [
             {"name": "X-Request-ID", "in": "header", "required": False, "schema": {"type": "string"},
-             "description": "1-128 of A-Z a-z 0-9 . _ : -; repeated in the answer. A repeated id is logged once."},
+             "description": "1-64 of A-Z a-z 0-9 . _ : -; repeated in the answer. A repeated id is logged once."},
             {"name": "X-What-If", "in": "header", "required": False, "schema": {"type": "string"},
              "description": "`true`: a hypothetical question; the answer stays out of the prediction log."},
         ],

@@ -188,6 +188,15 @@ def test_an_alert_that_slack_will_never_take_holds_back_no_other(way: str, caplo
     assert [record.args[0] for record in caplog.records if record.name == "bikeshare.alerts"] == ["drift:1", "drift:3"]
 
 
+@pytest.mark.parametrize("way", ["bot", "webhook"])
+def test_a_name_in_the_data_calls_nobody(way: str) -> None:
+    with SlackInbox() as slack:
+        slack_notifier(MemoryRecords(), slack, way).send(alert(reason="column '<!channel>' is unknown"))
+
+        assert "<!channel>" not in slack.messages[0].text
+        assert "&lt;!channel&gt;" in slack.messages[0].text
+
+
 def test_a_thread_that_slack_does_not_know_is_opened_anew(tmp_path: Path) -> None:
     records = MemoryRecords()
     ConsoleNotifier(records, tmp_path / "alerts.jsonl").send(alert())

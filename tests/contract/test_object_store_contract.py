@@ -85,6 +85,17 @@ def test_delete_removes_and_is_quiet_about_absent_keys(store: ObjectStore) -> No
     assert [item.key for item in store.list("a/")] == ["a/d"]
 
 
+def test_a_changed_object_is_not_deleted_on_condition(store: ObjectStore) -> None:
+    first = store.put("state", b"1")
+    second = store.put("state", b"2")
+    with pytest.raises(Conflict):
+        store.delete("state", if_match=first)
+    assert store.get("state") == b"2"
+    store.delete("state", if_match=second)
+    assert store.info("state") is None
+    store.delete("state", if_match=second)
+
+
 def test_what_cannot_be_deleted_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FolderStore(tmp_path)
     store.put("raw/day", b"1")

@@ -50,8 +50,10 @@ class MemoryStore:
             for key, data in sorted(self.objects.items()) if key.startswith(prefix)
         ]
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, if_match: str | None = None) -> None:
         self._before("delete", key)
+        if if_match is not None and key in self.objects and _etag(self.objects[key]) != if_match:
+            raise Conflict(f"{key!r} changed")
         self.objects.pop(key, None)
 
     def upload_directory(self, directory: Path, prefix: str) -> Sequence[ObjectInfo]:

@@ -14,7 +14,7 @@ from bikeshare.errors import BatchRejected, Conflict, DataError, NotFound, Unava
 from bikeshare.ports import Receipt
 from bikeshare.steps import ingest
 from bikeshare.steps.ingest import load_limits, pending, process_new, release
-from bikeshare.steps.landing import day_of, land, quarantine_key, raw_key
+from bikeshare.steps.landing import land, quarantine_key, raw_key
 from bikeshare.steps.quarantine import REASON, quarantined
 from tests.fakes.records import MemoryRecords
 from tests.fakes.store import MemoryStore
@@ -120,10 +120,19 @@ def test_landing_refuses_what_is_not_observations(store: MemoryStore, week: pd.D
     assert store.objects == {}
 
 
-@pytest.mark.parametrize("key", ["raw/observations.parquet", "raw/date=2012-13-01/observations.parquet"])
-def test_a_key_without_a_day_is_refused(key: str) -> None:
-    with pytest.raises(DataError, match="date"):
-        day_of(key)
+@pytest.mark.parametrize("key", [
+    "raw/observations.parquet", "raw/date=2012-02-31/observations.parquet", "quarantine/README.txt",
+])
+def test_what_others_put_into_the_store_stops_nothing(
+    store: MemoryStore, records: MemoryRecords, inbox: Inbox, week: pd.DataFrame, key: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    land(store, week)
+    store.put(key, b"not ours")
+
+    assert len(process_new(store, records, inbox, NOW).accepted_days) == 6
+    assert store.get(key) == b"not ours"
+    assert repr(key) in caplog.text
 
 
 def test_good_days_become_records_once(
@@ -179,6 +188,23 @@ def test_a_missed_day_is_backfilled_and_a_corrected_day_replaces_its_rows(
     result = process_new(store, records, None, NOW)
     assert result.accepted_days == (date(2012, 3, 5), date(2012, 3, 6))
     pd.testing.assert_frame_equal(records.observations(datetime(2012, 3, 5)), corrected)
+
+
+def test_a_day_repaired_while_people_are_told_is_not_deleted(
+    store: MemoryStore, records: MemoryRecords, inbox: Inbox, week: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(store, in_fahrenheit(week, BAD))
+
+    def repair(alert: Alert) -> Receipt:
+        land(store, week)
+        return Receipt(True, "sent")
+
+    monkeypatch.setattr(inbox, "send", repair)
+    process_new(store, records, inbox, NOW)
+    result = process_new(store, records, inbox, NOW)
+
+    assert result.accepted_days == (BAD,)
+    assert BAD in stored_days(records)
 
 
 def test_a_day_delivered_again_after_repair_leaves_quarantine(

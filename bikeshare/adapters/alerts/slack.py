@@ -4,7 +4,7 @@ from typing import Any
 
 from bikeshare.adapters.alerts.book import AlertBook, Refused, Undelivered
 from bikeshare.core.alerts import Alert
-from bikeshare.core.messages import blocks, plain_text
+from bikeshare.core.messages import blocks, escape, plain_text
 from bikeshare.errors import ConfigurationError
 from bikeshare.ports import Receipt, Records
 
@@ -86,7 +86,7 @@ class SlackNotifier:
         client = WebClient(
             token=self._bot_token, base_url=self._api_url, timeout=_TIMEOUT_SECONDS, retry_handlers=_retries()
         )
-        text, content = plain_text(alert), blocks(alert, self._environment)
+        text, content = escape(plain_text(alert)), blocks(alert, self._environment)
         try:
             answer = client.chat_postMessage(channel=self._channel, text=text, blocks=content, thread_ts=thread)
         except SlackApiError as error:
@@ -100,7 +100,7 @@ class SlackNotifier:
         from slack_sdk import WebhookClient
 
         client = WebhookClient(self._webhook_url, timeout=_TIMEOUT_SECONDS, retry_handlers=_retries())
-        answer = client.send(text=plain_text(alert), blocks=blocks(alert, self._environment))
+        answer = client.send(text=escape(plain_text(alert)), blocks=blocks(alert, self._environment))
         if answer.status_code != 200:
             kind = Refused if answer.status_code == 400 and answer.body.strip() in _BAD_PAYLOAD else Undelivered
             raise kind(f"Slack refused the message (HTTP {answer.status_code} {answer.body[:80]})")

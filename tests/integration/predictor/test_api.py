@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bikeshare.adapters.records.tables import predictions
 from bikeshare.core.batch import WeatherBatch
 from bikeshare.core.rollout import ANSWERS
 from bikeshare.steps.snapshot import build_snapshot
@@ -176,6 +177,14 @@ def test_a_body_without_length_is_bounded_too(live: Started) -> None:
         head = connection.recv(4_096)
 
     assert head.startswith(b"HTTP/1.1 413")
+
+
+def test_the_longest_request_id_is_the_longest_that_the_log_can_hold(client: Client) -> None:
+    longest = predictions.c.request_id.type.length
+    for length, kept in ((longest, True), (longest + 1, False)):
+        given = "x" * length
+        _, body = client.post("/predict", {"instances": [instance()]}, X_Request_ID=given)
+        assert (body["request_id"] == given) is kept
 
 
 def test_an_odd_request_id_is_replaced(client: Client) -> None:

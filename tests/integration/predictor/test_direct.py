@@ -159,6 +159,14 @@ def test_a_client_that_expects_to_be_told_to_continue_is_told(live: Started) -> 
         assert read_answers(one, 1)[0][0] == 200
 
 
+def test_nobody_leaves_the_limits_by_another_protocol(live: Started) -> None:
+    """An upgraded connection would be counted by nobody and never closed."""
+    with wire(live.url) as one:
+        one.sendall(b"GET /model HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+                    b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+        assert read_answers(one, 1)[0][0] == 200
+
+
 def test_a_client_that_hangs_up_in_the_middle_harms_nobody(live: Started, client: Client) -> None:
     for cut in (-1, -30):
         with wire(live.url) as one:
