@@ -433,6 +433,10 @@ class Rollouts(Protocol):
         """The version that takes live traffic, or None."""
         ...
 
+    def canary_version(self) -> str | None:
+        """The version beside it, or None."""
+        ...
+
 
 class DriftReporter(Protocol):
     """Explains, never judges: writes the Evidently report and returns its raw verdict."""

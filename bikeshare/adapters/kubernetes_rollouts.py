@@ -116,6 +116,11 @@ class KubernetesRollouts:
         ready = [version_of(pod) for pod in pods if is_ready(pod)]
         return next((version for version in ready if version not in (None, wanted)), wanted)
 
+    def canary_version(self) -> str | None:
+        """The version that the canary is pinned to, while it is scaled up."""
+        canary = self._deployments.read(CANARY)
+        return pinned(canary) if canary.spec.replicas else None
+
     def _claim(self, version: str) -> None:
         canary = self._deployments.read(CANARY)
         other = pinned(canary)

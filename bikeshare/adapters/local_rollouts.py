@@ -39,6 +39,11 @@ class LocalRollouts:
         serving = self._call("GET", "/status")["serving"]
         return None if serving is None else str(serving["version"])
 
+    def canary_version(self) -> str | None:
+        """The version that runs beside it, or None."""
+        canary = self._call("GET", "/status")["canary"]
+        return None if canary is None else str(canary["version"])
+
     def status(self) -> dict[str, Any]:
         """Everything the supervisor knows: versions, processes, restarts."""
         return self._call("GET", "/status")

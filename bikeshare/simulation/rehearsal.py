@@ -62,6 +62,10 @@ class InProcessRollouts:
         """The version that answers."""
         return self._serving
 
+    def canary_version(self) -> str | None:
+        """There is never one."""
+        return None
+
 
 @dataclass
 class InProcessRuns:

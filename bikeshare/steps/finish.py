@@ -1,4 +1,4 @@
-"""The exit task, run whatever happened: lease back, end counted, intent closed, failures reported."""
+"""The exit task, run whatever happened: lease back, end counted, intent closed, canary gone, failures reported."""
 
 from datetime import datetime
 
@@ -37,14 +37,27 @@ def finish(
     note_end(ports.records, run_key, outcome.result, outcome.finished_at)
     if any(intent.run_key == run_key for intent in ports.records.intents()):
         ports.records.close_intent(run_key, outcome=outcome.result, finished_at=now)
+    removed = _remove_canary(ports, run_key) if outcome.result == "failed" else ""
     if outcome.result == "failed" and outcome.error != BatchRejected.__name__:  # that alert was sent with the verdict
         ports.notifier.send(Alert(
             kind="pipeline_failed", key=f"pipeline_failed:{run_key}", incident=incident or f"run:{run_key}",
             title=f"Training run {run_key} failed"[:120], reason=f"{reason}: {outcome.reason}",
-            action=_serving(ports), at=now,
+            action=f"{removed}{_serving(ports)}", at=now,
             command=f"bikeshare pipeline status {run_key}",
         ))
     return outcome
+
+
+def _remove_canary(ports: Ports, run_key: str) -> str:
+    """A roll-out that was killed left its version unchecked, and on a cluster a canary takes part of the traffic."""
+    try:
+        canary = ports.rollouts.canary_version()
+        if canary is None or ports.registry.get(canary).tags.get("run_key") != run_key:
+            return ""
+        ports.rollouts.abort_canary(canary)
+    except BikeshareError as error:
+        return f"Whether it left a canary could not be asked ({error}). "
+    return f"Its canary, version {canary}, was removed. "
 
 
 def _serving(ports: Ports) -> str:

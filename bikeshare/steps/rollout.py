@@ -129,6 +129,9 @@ def roll_out(
 def roll_back(ports: Ports, now: datetime, reason: str, *, to: str | None = None) -> RolloutResult:
     """Serve the alias `previous` (or `to`) again and swap the aliases; golden rows are not repeated.
 
+    A canary of another version is removed first: a roll-out that still goes on is refused, one that died would
+    otherwise stand in the way.
+
     Raises:
         RolloutRefused: there is no previous version, or it does not become ready; what serves is untouched.
     """
@@ -137,6 +140,9 @@ def roll_back(ports: Ports, now: datetime, reason: str, *, to: str | None = None
     target = to or ports.registry.version_of("previous")
     if target is None:
         raise RolloutRefused("there is no previous version to return to: the first one cannot be rolled back")
+    canary = ports.rollouts.canary_version()
+    if canary is not None and canary != target:
+        ports.rollouts.abort_canary(canary)
     if target != failed:
         _return_traffic(ports, target)
     ports.registry.set_alias("champion", target)

@@ -44,6 +44,14 @@ class RolloutsContract:
         with pytest.raises(Conflict):
             rollouts.start_canary("2")
 
+    def test_the_canary_is_known_until_it_is_promoted_or_removed(self, rollouts: Rollouts) -> None:
+        assert rollouts.canary_version() is None
+        for version, end in (("1", rollouts.promote_canary), ("2", rollouts.abort_canary)):
+            rollouts.start_canary(version)
+            assert rollouts.canary_version() == version
+            end(version)
+            assert rollouts.canary_version() is None
+
     def test_starting_and_promoting_may_be_repeated(self, rollouts: Rollouts) -> None:
         assert rollouts.start_canary("1") == rollouts.start_canary("1")
         rollouts.promote_canary("1")

@@ -45,3 +45,6 @@ class MemoryRollouts:
 
     def serving_version(self) -> str | None:
         return self.serving
+
+    def canary_version(self) -> str | None:
+        return self.canary

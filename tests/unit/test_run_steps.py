@@ -185,6 +185,28 @@ def test_a_failed_run_is_told_although_nobody_knows_what_serves(ports: Ports, ar
     ]
 
 
+@pytest.mark.parametrize(("owner", "state", "left"), [
+    ("k", "FAILED", None), ("another", "FAILED", "2"), ("k", "SUCCEEDED", "2"),
+])
+def test_a_run_killed_in_its_roll_out_leaves_no_canary(
+    ports: Ports, artifact: Path, owner: str, state: str, left: str | None
+) -> None:
+    two_versions(ports, artifact)
+    ports.registry.tag("2", {"run_key": owner})
+    rollouts = MemoryRollouts("1")
+    rollouts.start_canary("2")
+    if state == "SUCCEEDED":
+        write_outcome(ports.store, outcome("promoted"))
+
+    end(replace(ports, rollouts=rollouts), state, "killed")
+
+    assert rollouts.canary_version() == left
+    assert isinstance(ports.notifier, MemoryNotifier)
+    told = [alert.action for alert in ports.notifier.sent]
+    gone = "Its canary, version 2, was removed. " if left is None else ""
+    assert told == ([] if state == "SUCCEEDED" else [f"{gone}Champion 1 keeps serving."])
+
+
 def test_a_run_nobody_promised_needs_no_intent(ports: Ports) -> None:
     assert end(ports, "FAILED", "out of memory").reason == "out of memory"
     assert list(ports.records.intents()) == []

@@ -368,6 +368,16 @@ def test_rolling_back_swaps_traffic_and_aliases(bench: Bench) -> None:
     assert bench.inbox.alerts[-1].reason == "a person said so"
 
 
+@pytest.mark.parametrize("left", ["1", "2"], ids=["the target", "another"])
+def test_a_canary_that_a_killed_roll_out_left_does_not_stand_in_the_way_back(bench: Bench, left: str) -> None:
+    bench.roll_out("1")
+    bench.roll_out("2")
+    bench.rollouts.start_canary(left)
+    result = roll_back(bench.ports, NOW, "a person said so")
+
+    assert (result.version, bench.rollouts.serving, bench.rollouts.canary) == ("1", "1", None)
+
+
 def test_the_first_version_cannot_be_rolled_back(bench: Bench) -> None:
     bench.roll_out("1")
     with pytest.raises(RolloutRefused, match="no previous version"):
