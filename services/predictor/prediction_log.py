@@ -39,6 +39,8 @@ class PredictionLog:
         self._policy = policy
         self._queue: deque[Logged] = deque()
         self._queued_rows = 0
+        self._in_flight: list[bytes] = []
+        self._given_up = False
         self._unreadable = ""
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -77,11 +79,27 @@ class PredictionLog:
         return self._queued_rows
 
     def close(self) -> None:
-        """Flush to the database or to the spool, then end; waits at most `close_seconds`."""
+        """Flush to the database or to the spool, then end; waits at most `close_seconds` for the database."""
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(self._policy.close_seconds + 1.0)
+            if self._thread.is_alive():
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """The database neither answers nor refuses, and its thread waits for it: this one saves what can be saved.
+
+        The insert under way may still succeed; its rows are kept as well, because a repeated one is logged once.
+        """
+        self._given_up = True
+        self._metrics.log_errors.inc()
+        logger.error("the database hangs: %d predictions go to the spool", self._queued_rows)
+        self._keep(self._in_flight)
+        while batches := self._take():
+            self._keep(self._text(batches))
+        with suppress(OSError):
+            self._spool.rotate()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -91,6 +109,8 @@ class PredictionLog:
         deadline = time.monotonic() + self._policy.close_seconds
         while self._queue:
             self._flush(deadline)
+        if self._given_up:
+            return
         with suppress(OSError):  # what is on disk stays there for the next process
             self._spool.rotate()
         self._measure()
@@ -112,11 +132,12 @@ class PredictionLog:
             batches = self._take()
             rows = sum(batch.size for batch in batches)
             try:
-                parts = self._text(batches)
+                parts = self._in_flight = self._text(batches)
                 to_disk = self._queued_rows > self._policy.spill_rows or time.monotonic() > deadline
                 if to_disk or not self._writer.reachable or not self._writer.insert(parts):
                     self._keep(parts)
             finally:
+                self._in_flight = []
                 remaining -= rows
                 with self._lock:
                     self._queued_rows -= rows

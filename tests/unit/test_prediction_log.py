@@ -318,6 +318,24 @@ def test_closing_without_a_database_leaves_a_spool_for_the_next_process(tmp_path
     second.log.close()
 
 
+def test_closing_beside_a_database_that_hangs_leaves_everything_for_the_next_process(tmp_path: Path) -> None:
+    first = World(tmp_path, replace(FAST, close_seconds=0.1))
+    blocked = held_back(first.records)
+    first.log.start()
+    first.log.add(batch("in flight"))
+    until(lambda: first.records.asked > 0)
+    first.log.add(batch("queued", 2))
+    first.log.close()
+    assert first.stored() == set()
+
+    second = World(tmp_path)
+    second.log.start()
+    until(lambda: second.stored() == {"in flight", "queued"})
+    second.log.close()
+    blocked.set()
+    assert second.count("bikeshare_prediction_log_dropped_total", reason="torn") == 0
+
+
 def test_a_repeated_request_is_stored_once_and_counted(world: World) -> None:
     world.log.start()
     world.log.add(batch("same"))
