@@ -21,6 +21,9 @@ HEADER_BYTES = 64 * 1024
 IDLE_SECONDS = 5
 """A connection without a request is closed after this long."""
 
+UNREAD_SECONDS = 30
+"""A client that takes nothing of its answer for this long is cut off: what is left is tens of kilobytes."""
+
 LAST_QUESTION_SECONDS = 0.5
 """An ending process listens this long on idle connections; closed at once, they would meet questions on their way."""
 
@@ -45,7 +48,9 @@ class BoundedProtocol(HttpToolsProtocol):
     _open: ClassVar[set["BoundedProtocol"]] = set()
 
     _deadline = inf
+    _unread_deadline = inf
     _in_headers = False
+    _next_began = False
     _header_bytes = 0
     _question: Question | None = None
     _complete = False
@@ -53,9 +58,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @classmethod
     async def close_overdue(cls) -> None:
-        """End connections that took too long for their headers, their small body or their next request."""
+        """End connections that took too long for headers, a small body, the next request, or to read an answer."""
         for connection in tuple(cls._open):
-            if connection.loop.time() > connection._deadline:
+            if connection._is_overdue(connection.loop.time()):
                 connection._overdue()
 
     def connection_made(self, transport: Any) -> None:
@@ -79,21 +84,22 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if not self._in_headers and self._is_idle():
             self._begin()
-        if self._in_headers:
-            self._header_bytes += len(data)
+        self._header_bytes += len(data)
         super().data_received(data)
-        if self._in_headers and self._header_bytes > HEADER_BYTES:
+        if (self._in_headers or self._next_began) and self._header_bytes > HEADER_BYTES:
             self.transport.close()
 
     def on_message_begin(self) -> None:
         """A client that sends its next question before it has the answer gets the answer first."""
         if self._complete and self.direct is not None:
             self.direct.answer_waiting()
+        if not self._in_headers:  # sent before the last answer was complete: no clock runs, but bytes count
+            self._next_began, self._header_bytes = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Choose the way; over ASGI the request may take as long as its own limits allow."""
-        self._in_headers = False
+        self._in_headers = self._next_began = False
         if self.direct is not None and self._is_small_question():
             self._question = Question(first_values(self.headers), self._send)
             self._closing = self._closing or not self.parser.should_keep_alive()
@@ -154,14 +160,23 @@ class BoundedProtocol(HttpToolsProtocol):
     def _is_idle(self) -> bool:
         return self._question is None and (self.cycle is None or self.cycle.response_complete)
 
+    def _is_overdue(self, now: float) -> bool:
+        if not self.flow.write_paused:
+            self._unread_deadline = inf
+        elif self._unread_deadline == inf:
+            self._unread_deadline = now + UNREAD_SECONDS
+        return now > min(self._deadline, self._unread_deadline)
+
     def _leave(self) -> None:
         if self._is_idle():
             self.transport.close()
 
     def _overdue(self) -> None:
-        question = self._question
-        if question is not None and self.direct is not None and not self.transport.is_closing():
-            self.direct.refuse(question, question.late())
+        if self.flow.write_paused or self.transport.is_closing():
+            self.transport.abort()  # closing would wait for somebody to read
+            return
+        if self._question is not None and self.direct is not None:
+            self.direct.refuse(self._question, self._question.late())
         self.transport.close()
 
     def _send(self, question: Question, status: int, body: bytes) -> None:
