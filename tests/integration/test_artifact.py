@@ -149,6 +149,14 @@ def test_a_flipped_byte_anywhere_is_refused(copy, name):
         load_artifact(copy)
 
 
+def test_a_file_that_no_hash_covers_is_refused(copy):
+    (copy / "extra.bin").write_bytes(b"unlisted")
+    with pytest.raises(ArtifactError, match="no part of an artifact: \\['extra.bin'\\]"):
+        load_artifact(copy)
+    (copy / "extra.bin").unlink()
+    load_artifact(copy)
+
+
 def test_missing_files_wrong_hash_and_forged_manifest_are_refused(copy, saved):
     with pytest.raises(ArtifactError, match="expected 0000"):
         load_artifact(copy, expected_hash="0" * 64)

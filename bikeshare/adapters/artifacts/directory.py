@@ -59,7 +59,7 @@ class Artifact:
 
 
 def content_hash(directory: Path) -> str:
-    """Recompute the content hash; ArtifactError when a file is missing or differs from the manifest."""
+    """Recompute the content hash; ArtifactError when a file is missing, foreign or not as the manifest says."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text())
         listed, stated = dict(manifest["files"]), str(manifest["content_hash"])
@@ -67,6 +67,9 @@ def content_hash(directory: Path) -> str:
         raise ArtifactError(f"{directory / MANIFEST} cannot be read ({error}): fetch the artifact again") from error
     if sorted(listed) != sorted(FILES):
         raise ArtifactError(f"{directory}: the manifest lists {sorted(listed)}, expected {sorted(FILES)}")
+    foreign = sorted({path.name for path in directory.iterdir()} - {*FILES, MANIFEST})
+    if foreign:
+        raise ArtifactError(f"{directory} holds what is no part of an artifact: {foreign[:5]}; fetch it again")
     for name in FILES:
         try:
             found = hashlib.sha256((directory / name).read_bytes()).hexdigest()
