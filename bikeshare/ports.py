@@ -204,7 +204,8 @@ class Records(Protocol):
         """Truth beside what was served: one row per hour with start <= timestamp < end.
 
         Columns: timestamp, demand (truth), prediction, lower_80, upper_80, lower_95, upper_95, model_version,
-        degraded, n (predictions of that hour). Only the latest prediction of each hour counts.
+        degraded, n (predictions of that hour). The latest prediction counts that was made before the hour was over;
+        where there is none, the latest: who asks about the past may fill holes, but overwrites no forecast.
         """
         ...
 

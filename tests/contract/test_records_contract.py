@@ -275,6 +275,20 @@ def test_labelled_joins_truth_with_the_latest_prediction(records: Records, histo
     assert frame["demand"].dtype == frame["n"].dtype == "int64"
 
 
+def test_a_question_about_the_past_overwrites_no_forecast(records: Records, history: pd.DataFrame) -> None:
+    records.upsert_observations(history[history["timestamp"] >= T0].iloc[:2])
+    hour, minute = timedelta(hours=1), timedelta(minutes=1)
+    records.insert_predictions([
+        prediction(0, request="a", at=T0 - hour, demand=10.0),
+        prediction(0, request="b", at=T0 + hour - minute, demand=20.0),
+        prediction(0, request="c", at=T0 + hour, demand=30.0),
+        prediction(1, request="d", at=T0 + 2 * hour, demand=40.0),
+        prediction(1, request="e", at=T0 + 3 * hour, demand=50.0),
+    ])
+    frame = records.labelled(T0, T0 + 2 * hour)
+    assert (list(frame["prediction"]), list(frame["n"])) == ([20.0, 50.0], [3, 2])
+
+
 def test_labelled_of_one_version_ignores_the_others(records: Records, history: pd.DataFrame) -> None:
     records.upsert_observations(history[history["timestamp"] >= T0].iloc[:4])
     records.insert_predictions([

@@ -105,7 +105,10 @@ class MemoryRecords:
                 served.setdefault(row.timestamp, []).append(row)
         found = []
         for hour in sorted(set(served) & set(self._observations)):
-            last = max(served[hour], key=lambda row: (row.predicted_at, row.request_id, row.position))
+            over = hour + timedelta(hours=1)
+            last = max(served[hour], key=lambda row: (
+                row.predicted_at < over, row.predicted_at, row.request_id, row.position
+            ))
             truth = self._observations[hour][COLUMNS.index("demand")]
             found.append((hour, truth, last.demand, last.lower_80, last.upper_80, last.lower_95, last.upper_95,
                           last.model_version, last.degraded, len(served[hour])))

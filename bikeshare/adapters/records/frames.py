@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -121,14 +121,16 @@ class FrameRows:
                 yield _frame(names, rows)
 
     def labelled(self, start: datetime, end: datetime, *, model_version: str | None = None) -> pd.DataFrame:
-        """Truth beside the latest prediction of each hour with start <= timestamp < end, ordered by hour."""
+        """Truth beside the prediction that counts of each hour with start <= timestamp < end, ordered by hour."""
         p, o = predictions.c, observations.c
+        over = func.datetime(p.timestamp, "+1 hour") if self._db.is_sqlite else p.timestamp + timedelta(hours=1)
         served = select(
             p.timestamp, p.demand.label("prediction"), p.lower_80, p.upper_80, p.lower_95, p.upper_95,
             p.model_version, p.degraded,
             func.count().over(partition_by=p.timestamp).label("n"),
             func.row_number().over(
-                partition_by=p.timestamp, order_by=(p.predicted_at.desc(), p.request_id.desc(), p.position.desc())
+                partition_by=p.timestamp,
+                order_by=(p.predicted_at >= over, p.predicted_at.desc(), p.request_id.desc(), p.position.desc()),
             ).label("place"),
         ).where(p.timestamp >= start, p.timestamp < end)
         if model_version is not None:
