@@ -141,7 +141,10 @@ def _kfp(settings: "Settings") -> Any:
 
 def _follow(runs: Any, started: "Run", *, quiet: bool) -> "Run":
     """Wait for the end; progress lines of a local run are shown as they appear in its log."""
-    log = Path(started.url.removeprefix("file://")) / "run.log" if started.url.startswith("file:") else None
+    from bikeshare.adapters.runs.local import folder_of
+
+    folder = folder_of(started.url)
+    log = None if folder is None else folder / "run.log"
     began, read = time.monotonic(), 0
     while True:
         current: Run = runs.get(started.run_id)
@@ -170,7 +173,7 @@ def _show(log: Path, read: int, began: float) -> int:
 
 
 def _report(settings: "Settings", item: "Run", as_json: bool) -> None:
-    from bikeshare.adapters.runs.local import read_run
+    from bikeshare.adapters.runs.local import folder_of, read_run
     from bikeshare.bootstrap import wire_store
     from bikeshare.steps.outcome import read_outcome
 
@@ -184,16 +187,17 @@ def _report(settings: "Settings", item: "Run", as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(document, indent=2))
         return
-    if item.url.startswith("file:"):
-        document = read_run(Path(item.url.removeprefix("file://")))
+    folder = folder_of(item.url)
+    if folder is not None:
+        document = read_run(folder)
         if document.get("seconds"):
             steps = ", ".join(f"{name} {seconds:g} s" for name, seconds in document["seconds"].items())
             typer.echo(f"steps: {steps}; {document['cpu_seconds']:g} s of CPU")
     typer.echo(f"{item.run_key}: {item.status}")
     if outcome is not None:
         typer.echo(f"{outcome.result}{f' version {outcome.version}' if outcome.version else ''}: {outcome.reason}")
-    if item.status == "failed" and item.url.startswith("file:"):
-        typer.echo(f"log: {item.url.removeprefix('file://')}/run.log")
+    if item.status == "failed" and folder is not None:
+        typer.echo(f"log: {folder / 'run.log'}")
 
 
 def _document(item: "Run") -> dict[str, Any]:

@@ -88,6 +88,7 @@ WEATHER_CODE = len(CALENDAR_FEATURES)
 TEMP_VS_BASE = len(STATELESS) + 9
 """Column that turns from the base hours' mean temperature into the departure from it."""
 
+N_WEATHER_BLOCK = len(_WEATHER_FEATURES)
 N_STATELESS, N_HISTORY_BLOCK, N_FEATURES = len(STATELESS), 10, len(STATELESS) + len(HISTORY)
 
 
@@ -171,7 +172,7 @@ def weather_block(weather: Floats, place: npt.NDArray[np.int64], own: Floats | N
     level = weather[:, 0] - np.resize(_DIURNAL_C, size)
     sums, counts = cumulate(level)
     month_mean = window_mean(sums, counts, place - 4 * WEEK + 1, place + 1)
-    block = np.empty((place.size, len(_WEATHER_FEATURES)))
+    block = np.full((place.size, len(_WEATHER_FEATURES)), np.nan)
     block[:, 0], block[:, 1], block[:, 2], block[:, 3], block[:, 4] = code, temp, feels, humidity, wind
     block[:, 5] = temp * (0.5 + 0.005 * humidity)
     block[:, 6] = np.where(before == before, before, code)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bikeshare.core.batch import WeatherBatch
 from bikeshare.core.calendar import WORKS, calendar_block
-from bikeshare.core.features import LABEL_DELAY_HOURS, N_HISTORY_BLOCK, assemble, weather_block
+from bikeshare.core.features import LABEL_DELAY_HOURS, N_HISTORY_BLOCK, N_WEATHER_BLOCK, assemble, weather_block
 from bikeshare.core.grid import DAY, Floats, HourlyGrid, grid_of, hour_number, moment_of
 from bikeshare.core.history import HISTORY_DAYS, demand_history, fill_unlanded
 from bikeshare.core.intervals import ROLLING_DAYS, bins_of
@@ -255,7 +255,7 @@ def _near_weather(instances: WeatherBatch, snapshot: Snapshot) -> tuple[Floats, 
 def _split_weather(
     instances: WeatherBatch, snapshot: Snapshot, inside: npt.NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
-    weather, history = np.empty((len(instances), 12)), np.empty((len(instances), 2))
+    weather, history = np.empty((len(instances), N_WEATHER_BLOCK)), np.empty((len(instances), 2))
     if inside.any():
         weather[inside], history[inside] = _near_weather(instances.take(inside), snapshot)
     far = instances.take(~inside)

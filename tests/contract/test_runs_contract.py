@@ -15,7 +15,7 @@ import pytest
 from kfp import compiler, dsl
 
 from bikeshare.adapters.runs import KfpRuns, LocalRuns
-from bikeshare.adapters.runs.local import read_run, write_run
+from bikeshare.adapters.runs.local import folder_of, read_run, write_run
 from bikeshare.errors import ConfigurationError, NotFound, Unavailable
 from bikeshare.ports import PipelineRuns, Run
 from tests.fakes.kfp_server import KfpServer, serve_kfp
@@ -393,3 +393,9 @@ def version_of(server: KfpServer, name: str) -> str:
 def started_version(server: KfpServer, runs: KfpRuns, run_key: str) -> str:
     run = server.runs[runs.submit({}, run_key=run_key, reason="x").run_id]
     return server.versions[run["pipeline_version_reference"]["pipeline_version_id"]]["display_name"]
+
+
+def test_a_runs_folder_is_found_whatever_its_path_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / "my bikes, größer"
+    assert folder_of(folder.as_uri()) == folder
+    assert folder_of("http://kfp.example/#/runs/details/1") is None

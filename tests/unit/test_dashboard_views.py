@@ -10,6 +10,7 @@ from bikeshare.core.advice import ADVICE, NOT_STARTED, advise
 from bikeshare.core.checklist import checklist, occasion, slice_errors, standing, trained_on
 from bikeshare.core.drift_view import columns_now, finding_figure, raw_figure, report_key, report_name
 from bikeshare.core.health import HealthPolicy, Vitals, judge_health, overall, quantile, read_vitals
+from bikeshare.core.monitor_facts import RetrainingPolicy
 from bikeshare.core.monitor_memory import State
 from bikeshare.core.promotion import Check, Promotion
 from bikeshare.errors import DataError
@@ -90,6 +91,11 @@ def test_an_age_is_told_in_the_unit_that_fits(seconds, text) -> None:
     signs = judge_health(Vitals(snapshot_age_seconds=seconds), POLICY, 60)
 
     assert next(sign.value for sign in signs if sign.name == "history snapshot") == text
+
+
+def test_health_and_the_monitor_wait_equally_long() -> None:
+    guards = RetrainingPolicy()
+    assert (POLICY.labels_lag_hours, POLICY.champion_days) == (guards.labels_late_hours, guards.max_age_days)
 
 
 def test_what_ifs_do_not_make_a_service_look_degraded() -> None:

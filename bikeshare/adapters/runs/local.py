@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from bikeshare.errors import ConfigurationError, DataError, NotFound
 from bikeshare.ports import Run, RunStatus
@@ -99,6 +100,12 @@ class LocalRuns:
                 document = read_run(folder)
                 if document["pid"] is None:
                     write_run(folder, {**document, "pid": child.pid})
+
+
+def folder_of(url: str) -> Path | None:
+    """The folder of a local run, from its URL; None for a run elsewhere."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 def read_run(folder: Path) -> dict[str, Any]:

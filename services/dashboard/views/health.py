@@ -26,7 +26,7 @@ def show() -> None:
     frame.title("Health", "The service, its log, the freshness of what it knows, and the loop around it.")
     if st.button("Look again", icon=":material/refresh:"):
         data.forget()
-    signs = judge_health(_vitals(world), HealthPolicy(), world.settings.refresh_seconds)
+    signs = judge_health(_vitals(world), _policy(world), world.settings.refresh_seconds)
     status = overall(signs)
     worst = [sign for sign in signs if sign.status in ("bad", "warn")]
     todo = " ".join(sign.advice for sign in worst) or "Nothing to do."
@@ -37,6 +37,12 @@ def show() -> None:
     groups = dict.fromkeys(sign.group for sign in signs)
     st.html(f'<div class="groups">{"".join(_group(name, signs) for name in groups)}</div>')
     st.caption("Latencies and counts are of one predictor process since it started.")
+
+
+def _policy(world: World) -> HealthPolicy:
+    """What the monitor waits for, and how long, is what this page waits for."""
+    guards = world.settings.retraining
+    return HealthPolicy(labels_lag_hours=guards.labels_late_hours, champion_days=guards.max_age_days)
 
 
 def _group(name: str, signs: Sequence[Sign]) -> str:
