@@ -86,7 +86,7 @@ def prepare(
     if observations.empty:
         raise DataError(
             f"no observations before {end:%Y-%m-%d %H:00}: deliver some (`bikeshare data import`; the sample: "
-            "`bikeshare data land`) or check the window"
+            "`bikeshare data land --until today`) or check the window"
         )
     first, last = observations["timestamp"].iloc[0], observations["timestamp"].iloc[-1]
     window = (first.to_pydatetime(), (last + pd.Timedelta(hours=1)).to_pydatetime())
