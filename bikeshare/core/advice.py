@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from bikeshare.core.health import HealthPolicy
 from bikeshare.core.monitor_memory import State
 
 
@@ -42,6 +43,17 @@ NOT_STARTED = Advice(
 )
 
 
-def advise(state: str | None) -> Advice:
-    """Advice for a recorded state; None before the first decision."""
-    return NOT_STARTED if state is None else ADVICE[State(state)]
+def advise(state: str | None, hours_ago: float = 0.0) -> Advice:
+    """Advice for a state that was recorded so long ago; None before the first decision.
+
+    A monitor that has stopped says nothing: beyond `HealthPolicy.monitor_hours` its last word is no longer true.
+    """
+    if state is None:
+        return NOT_STARTED
+    if hours_ago > HealthPolicy().monitor_hours:
+        return Advice(
+            "bad", f"The monitor has been silent for {hours_ago:.0f} h",
+            "What it said last may be wrong by now. Let it look: `bikeshare monitor run`; on a cluster see why the "
+            "CronJob does not run: `make cluster-status`.",
+        )
+    return ADVICE[State(state)]

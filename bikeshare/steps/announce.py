@@ -32,7 +32,7 @@ DQ_RULES = (
 """Rules shown as zero when they hold, so that an alert rule can see them return to zero."""
 
 COMMANDS = {
-    "drift": "bikeshare registry rollback", "age": "bikeshare registry rollback",
+    "drift": "bikeshare pipeline status", "age": "bikeshare pipeline status",
     "escalated": "bikeshare registry rollback", "step": "bikeshare pipeline run", "held": "bikeshare data status",
     "labels_late": "bikeshare data status",
 }

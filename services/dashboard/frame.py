@@ -13,6 +13,7 @@ from bikeshare.core.advice import advise
 from bikeshare.core.charts import Figure, figure_html, legend
 from bikeshare.core.timeline import asset
 from bikeshare.errors import BikeshareError
+from bikeshare.ports import DecisionRecord
 from services.dashboard import world as data
 from services.dashboard.world import World
 
@@ -27,15 +28,22 @@ def begin() -> None:
     st.html(f"<style>{asset('look.css')}{style}</style>")
 
 
+def silence(world: World, newest: DecisionRecord | None) -> float:
+    """Hours since the monitor last decided."""
+    return 0.0 if newest is None else (world.clock.now() - newest.decided_at).total_seconds() / 3600
+
+
 def header(world: World) -> None:
     """Who, where, when, and how the loop is; on every page."""
     try:
         newest = data.newest_decision(world)
-        advice = advise(newest.state if newest else None)
+        advice = advise(newest.state if newest else None, silence(world, newest))
         # the version of the newest look: a roll-back since then is on the page of the models, the next look sees it
         watched = newest.model_version if newest else None
         version = f"<span>watching <b>v{escape(watched)}</b></span>" if watched else ""
         word = newest.state.replace("_", " ") if newest else "no decision yet"
+        if newest and advice.kind == "bad" and newest.state != "escalated":
+            word = f"silent since {newest.decided_at:%d %b}"
         state = f'<span class="pill {advice.kind}">{escape(word)}</span>'
     except BikeshareError:
         state, version = '<span class="pill bad">records away</span>', ""

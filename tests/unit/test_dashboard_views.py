@@ -31,6 +31,12 @@ def test_every_state_has_advice() -> None:
     assert advise("escalated").kind == "bad"
 
 
+def test_the_last_word_of_a_monitor_that_has_stopped_is_not_repeated() -> None:
+    assert advise("healthy", POLICY.monitor_hours).kind == "ok"
+    assert advise("healthy", POLICY.monitor_hours + 1).headline == "The monitor has been silent for 27 h"
+    assert advise(None, 99.0) == advise(None)
+
+
 def test_the_checklist_is_what_the_gate_wrote(tmp_path) -> None:
     registry = MemoryRegistry(tmp_path)
     run = registry.log_run(run_name="r", params={}, metrics={}, tags={})

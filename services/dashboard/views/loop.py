@@ -29,7 +29,7 @@ def show() -> None:
     frame.title("Loop", "What the loop saw, decided and did, and why.")
     with frame.guard("The loop", "Check that the records are up: `bikeshare doctor` names what is missing."):
         newest = data.newest_decision(world)
-        _hero(newest)
+        _hero(world, newest)
         if newest is None:
             return
         span = SPANS[st.segmented_control("Span", list(SPANS), default="6 weeks", required=True,
@@ -46,9 +46,9 @@ def show() -> None:
             _chart(world, tuple(days_until(world.clock.now().date(), span)), found, cards)
 
 
-def _hero(newest: DecisionRecord | None) -> None:
-    advice = advise(newest.state if newest else None)
-    why = f"<p>{escape(newest.reason)}</p>" if newest else ""
+def _hero(world: World, newest: DecisionRecord | None) -> None:
+    advice = advise(newest.state if newest else None, frame.silence(world, newest))
+    why = f"<p>{newest.decided_at:%a %d %b, %H:%M}: {escape(newest.reason)}</p>" if newest else ""
     st.html(
         f'<div class="panel hero {advice.kind}"><h2>{escape(advice.headline)}</h2>{why}'
         f"<p><b>What to do.</b> {frame.prose(advice.action)}</p></div>"
