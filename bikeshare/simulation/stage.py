@@ -27,6 +27,22 @@ READY_SECONDS = 60.0
 """How long a supervisor may take to open its port on a busy two-core machine."""
 
 
+MARK = ".play"
+"""Left in every home of a play: only such a folder is emptied for the next one."""
+
+
+def _empty(home: Path) -> None:
+    """Remove what an earlier play left; ConfigurationError when the folder holds anything else."""
+    if not home.exists():
+        return
+    # Plays before the mark are known by their clock.
+    if not home.is_dir() or (any(home.iterdir()) and not any((home / name).exists() for name in (MARK, "clock.txt"))):
+        raise ConfigurationError(
+            f"{home} holds files that no play made: a play empties its home, choose a new or empty folder with --home"
+        )
+    shutil.rmtree(home, ignore_errors=True)
+
+
 @dataclass
 class Stage:
     """Everything a play needs, started on entry and ended on exit."""
@@ -44,8 +60,9 @@ class Stage:
         """Prepare the home and wire the ports; processes start with `serve`."""
         self.home = self.home.absolute()
         if self.fresh:
-            shutil.rmtree(self.home, ignore_errors=True)
+            _empty(self.home)
         self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / MARK).touch()
         self._exits = ExitStack()
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._dashboard: subprocess.Popen[bytes] | None = None

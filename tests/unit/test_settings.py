@@ -112,3 +112,22 @@ def test_the_settings_page_is_fresh(root: Path) -> None:
     spec.loader.exec_module(module)
 
     assert (root / "docs" / "configuration.md").read_text(encoding="utf-8") == module.document()
+
+
+def test_a_play_empties_only_what_a_play_left(tmp_path: Path) -> None:
+    def play(home: Path) -> None:
+        with Stage(home, port=3999, supervisor_port=3998, with_slack=False):
+            (home / "left").touch()
+
+    thesis = tmp_path / "mine" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years")
+    with pytest.raises(ConfigurationError, match="no play made"):
+        play(thesis.parent)
+    assert thesis.read_text() == "years"
+
+    played = tmp_path / "played"
+    play(played)
+    (played / "stale").touch()
+    play(played)
+    assert not (played / "stale").exists()
