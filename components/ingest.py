@@ -10,6 +10,8 @@ def ingest(
     run_key: str, job: str, now: str, window_start: str, window_end: str, observations: Output[Dataset]
 ):
     """Take the training lease, ingest and validate new days, write the labelled rows as one Parquet file."""
+    from datetime import timedelta
+
     from bikeshare.bootstrap import wire
     from bikeshare.settings import load_settings
     from bikeshare.steps.doorstep import moment, say, this_run, wall_time
@@ -22,7 +24,8 @@ def ingest(
     with noting_failure(ports.store, run):
         prepared = prepare(
             ports, run_key=run.key, now=run.now, wall_now=wall_time(), window_start=moment(window_start),
-            window_end=moment(window_end), policy=settings.validation, progress=say,
+            window_end=moment(window_end), policy=settings.validation,
+            hold=timedelta(hours=settings.retraining.hold_hours), progress=say,
         )
     prepared.observations.to_parquet(observations.path, index=False)
     observations.metadata["data_hash"] = prepared.data_hash

@@ -119,6 +119,16 @@ def quarantine_list(as_json: Json = False) -> None:
     _say(as_json, notes, text or "the quarantine is empty")
 
 
+@quarantine_app.command("dismiss")
+def quarantine_dismiss(day: Day, as_json: Json = False) -> None:
+    """Train without a refused day before its hold is over; it stays in quarantine and can still be released."""
+    from bikeshare.steps.quarantine import dismiss
+
+    store, _, clock, _ = _world()
+    dismiss(store, day.date(), clock.now())
+    _say(as_json, {"dismissed": day.date().isoformat()}, f"{day.date()} dismissed: trainings go on without it")
+
+
 @app.command()
 def status(
     since: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Report gaps since this day.")] = None,

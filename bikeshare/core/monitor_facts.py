@@ -23,7 +23,8 @@ class RetrainingPolicy:
         weekly_budget: The same within 7 days.
         max_retries: A run that failed (not: was refused) is started again this often before people are asked.
         retry_hours: Rest before such a repeat.
-        hold_hours: Inputs must have been clean for this long before anything retrains.
+        hold_hours: Inputs must have been clean for this long before anything retrains, and a refused recent day
+            stops every training for as long, whoever has refused it.
         step_hold_days: After a sudden step nothing retrains by itself for this long: if the step passes,
             retraining on it doubles the error; if it stays, decay confirms it.
         max_age_days: Age of the newest training hour at which the champion is renewed; 56: eight weeks.

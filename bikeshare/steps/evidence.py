@@ -24,7 +24,7 @@ from bikeshare.core.profiles import CATEGORIES, NUMERIC, PREDICTION, week_of_yea
 from bikeshare.core.sketches import ColumnScore, Sketch, score_columns
 from bikeshare.core.validation import ValidationPolicy, validate_inputs
 from bikeshare.ports import Ports, Records
-from bikeshare.steps.ingest import IngestResult, quarantined
+from bikeshare.steps.quarantine import holding
 from bikeshare.steps.reference import Reference
 
 LABEL_DELAY = timedelta(hours=24)
@@ -80,7 +80,7 @@ def newest_check_day(records: Records, ledger: Ledger, now: datetime) -> tuple[d
 
 
 def gather(
-    ports: Ports, reference: Reference | None, ledger: Ledger, ingested: IngestResult, now: datetime, *,
+    ports: Ports, reference: Reference | None, ledger: Ledger, now: datetime, *,
     check_day: date | None, lag_hours: float | None, new_predictions: int, retired: str | None,
     drift: DriftPolicy, validation: ValidationPolicy,
 ) -> Look:
@@ -90,7 +90,6 @@ def gather(
         ports: Records and store are read.
         reference: The champion's; None before the first training.
         ledger: Caught up with the predictions.
-        ingested: What this look's ingest did.
         now: Naive local time.
         check_day: Newest labelled day to judge, None when there is none.
         lag_hours: Age of the newest label.
@@ -99,7 +98,7 @@ def gather(
         drift: Limits of decay and step.
         validation: Rules for served inputs.
     """
-    problems, spoiled = _data_problems(ports, reference, ledger, ingested, now, new_predictions, validation)
+    problems, spoiled = _data_problems(ports, reference, ledger, now, new_predictions, validation)
     ledger = replace(ledger, spoiled=tuple(sorted({*ledger.spoiled, *spoiled})))
     if reference is None:
         evidence = Evidence(None, data_problems=problems, labels_lag_hours=lag_hours)
@@ -176,7 +175,7 @@ def _scores(records: Records, first: date, last: date, retired: str | None) -> t
 
 
 def _data_problems(
-    ports: Ports, reference: Reference | None, ledger: Ledger, ingested: IngestResult, now: datetime,
+    ports: Ports, reference: Reference | None, ledger: Ledger, now: datetime,
     new_predictions: int, policy: ValidationPolicy,
 ) -> tuple[tuple[Finding, ...], tuple[date, ...]]:
     """Broken live inputs and newly refused recent days; also the days whose served inputs are broken."""
@@ -190,12 +189,8 @@ def _data_problems(
             newest = inputs["timestamp"].iloc[-1]
             window = inputs["timestamp"][inputs["timestamp"] > newest - pd.Timedelta(hours=24)]
             spoiled = tuple(sorted(set(window.dt.date)))
-    refused = {day.isoformat() for day in ingested.quarantined_days}
-    since = ledger.looked_at.isoformat() if ledger.looked_at else (now - LABEL_DELAY).isoformat()
-    oldest = (now - WINDOW).date().isoformat()
-    for note in quarantined(ports.store):
-        if note["day"] >= oldest and (note["day"] in refused or note.get("at", "") > since):
-            problems.append(_finding("refused_day", f"Observations of {note['day']} were refused: {note['reason']}"))
+    for note in holding(ports.store, now, ledger.looked_at or now - LABEL_DELAY):
+        problems.append(_finding("refused_day", f"Observations of {note['day']} were refused: {note['reason']}"))
     return tuple(problems), spoiled
 
 

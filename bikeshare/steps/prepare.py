@@ -12,12 +12,9 @@ from bikeshare.ports import Ports
 from bikeshare.steps.doorstep import Progress, quiet
 from bikeshare.steps.ingest import process_new
 from bikeshare.steps.lease import take_lease
+from bikeshare.steps.quarantine import holding
 
 LABEL_DELAY = timedelta(hours=24)
-
-RECENT = timedelta(days=14)
-"""A refused day this young says that something is broken now, and stops the training; an older one, met in a
-backfill of years, is only left out."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,7 @@ def prepare(
     window_start: datetime | None = None,
     window_end: datetime | None = None,
     policy: ValidationPolicy | None = None,
+    hold: timedelta = timedelta(hours=24),
     progress: Progress = quiet,
 ) -> Prepared:
     """Take the lease, judge landed days and collect the labelled observations.
@@ -60,24 +58,28 @@ def prepare(
         window_start: First hour to use; None: the oldest.
         window_end: First hour not to use; None: the newest label.
         policy: How landed days are judged; None: the defaults.
+        hold: How long a refused recent day stops trainings, whoever has refused it; the monitor waits as long
+            (`RetrainingPolicy.hold_hours`).
         progress: Called with one line per stage.
 
     Raises:
         Conflict: another training runs.
-        BatchRejected: a recent day was refused; it is in quarantine and people were told.
+        BatchRejected: a recent day was refused, now or within `hold`; it is in quarantine and people were told.
         DataError: no observations in the window.
     """
     ports.rollouts.serving_version()
     take_lease(ports.records, ports.runs, run_key, wall_now)
     progress("judging landed days")
     ingested = process_new(ports.store, ports.records, ports.notifier, now, policy)
-    refused = ingested.quarantined_days
-    recent = [day for day in refused if now.date() - day <= RECENT]
-    if recent:
+    held = holding(ports.store, now, now - hold)
+    if held:
+        until = datetime.fromisoformat(held[-1].get("at", now.isoformat())) + hold
         raise BatchRejected(
-            f"{', '.join(str(day) for day in recent)} refused: {ingested.reason}; nothing is trained. Repair and "
-            "`bikeshare data release DAY`, or start again to train without"
+            f"{', '.join(note['day'] for note in held)} refused: {held[-1]['reason'] or ingested.reason}; nothing is "
+            f"trained before {until:%Y-%m-%d %H:%M}. Repair and `bikeshare data release DAY`, or train without: "
+            "`bikeshare data quarantine dismiss DAY`"
         )
+    refused = ingested.quarantined_days
     if refused:
         progress(f"training goes on without {len(refused)} old days that were refused: {ingested.reason}")
     labelled_until = now.replace(minute=0, second=0, microsecond=0) - LABEL_DELAY + timedelta(hours=1)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from bikeshare.core.alerts import Alert
@@ -13,6 +13,9 @@ from bikeshare.ports import ObjectStore
 from bikeshare.steps.landing import QUARANTINE, day_of, quarantine_key
 
 REASON = "reason.json"
+
+RECENT = timedelta(days=14)
+"""A refused day this young says that something is broken now; an older one, met in a backfill of years, is left out."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,32 @@ def quarantined(store: ObjectStore) -> Sequence[dict[str, Any]]:
     return notes
 
 
+def holding(store: ObjectStore, now: datetime, since: datetime) -> Sequence[dict[str, Any]]:
+    """Notes of the days that say that data are broken now: recent, refused after `since`, not dismissed by anybody.
+
+    Whoever has refused them: a day that the monitor met first holds a training back as well, and the other way round.
+    """
+    oldest = (now - RECENT).date().isoformat()
+    return [
+        note for note in quarantined(store)
+        if note["day"] >= oldest and note.get("at", now.isoformat()) > since.isoformat() and "dismissed" not in note
+    ]
+
+
+def dismiss(store: ObjectStore, day: date, now: datetime) -> None:
+    """Let trainings go on without a day before its hold is over; it stays in quarantine and can still be released.
+
+    Raises:
+        NotFound: the day is not in quarantine.
+    """
+    for note in quarantined(store):
+        if note["day"] == day.isoformat():
+            note["dismissed"] = now.isoformat()
+            store.put(quarantine_key(day, REASON), json.dumps(note, indent=1).encode())
+            return
+    raise NotFound(f"{day} is not in quarantine: see `bikeshare data quarantine list`")
+
+
 def rejection(batch: Batch, judged: Verdict, now: datetime) -> Alert:
     """The alert about a refused day; its key holds the content, so that a repeated pass is one message."""
     return Alert(
@@ -69,7 +98,8 @@ def rejection(batch: Batch, judged: Verdict, now: datetime) -> Alert:
         incident=f"data:{batch.day}",
         title=f"Observations of {batch.day} were refused: {', '.join(judged.rules)}"[:120],
         reason=judged.reason,
-        action="The day is in quarantine; nothing was trained on it and the champion is untouched.",
+        action="The day is in quarantine; nothing was trained on it and the champion is untouched. Trainings are on "
+        "hold: repair and release it, or dismiss it (bikeshare data quarantine dismiss).",
         at=now,
         moved=tuple((f.column or f.rule, f.detail) for f in judged.failures[:3]),
         links=(("quarantine", quarantine_key(batch.day, REASON)),),

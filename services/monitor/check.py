@@ -11,7 +11,7 @@ from bikeshare.ports import Ports
 from bikeshare.settings import Settings
 from bikeshare.steps.announce import count_ended_runs, publish, record, reportable, to_alert, write_report
 from bikeshare.steps.evidence import Look, catch_up, gather, newest_check_day
-from bikeshare.steps.ingest import IngestResult, process_new
+from bikeshare.steps.ingest import process_new
 from bikeshare.steps.monitor_state import Remembered, recall, remember, tell, turn
 from bikeshare.steps.reference import Reference, load_reference
 from bikeshare.steps.request_run import request_run
@@ -39,9 +39,9 @@ def run_once(ports: Ports, settings: Settings, now: datetime) -> Decision:
             return _stand_aside(past)
         ports.notifier.deliver_pending()
         past = tell(ports.records, ports.notifier, past, past.due)
-        ingested = process_new(ports.store, ports.records, ports.notifier, now, settings.validation)
+        process_new(ports.store, ports.records, ports.notifier, now, settings.validation)
         history = read_history(ports, past.memory, now, settings.retraining.promise_hours)
-        look, reference = _look(ports, settings, past, history, ingested, now)
+        look, reference = _look(ports, settings, past, history, now)
         decision = decide(look.evidence, history, now, settings.retraining)
         if decision.action == "retrain":
             decision = decide(look.evidence, with_active_runs(ports, history), now, settings.retraining)
@@ -60,7 +60,7 @@ def run_once(ports: Ports, settings: Settings, now: datetime) -> Decision:
 
 
 def _look(
-    ports: Ports, settings: Settings, past: Remembered, history: History, ingested: IngestResult, now: datetime
+    ports: Ports, settings: Settings, past: Remembered, history: History, now: datetime
 ) -> tuple[Look, Reference | None]:
     """Gather the evidence; ask the registry for the champion only when it may have changed."""
     ledger, new_predictions = catch_up(ports.records, past.ledger, now)
@@ -73,7 +73,7 @@ def _look(
         version = ports.registry.version_of("champion")
     reference = None if version is None else load_reference(ports.registry, ports.store, version)
     return gather(
-        ports, reference, ledger, ingested, now, check_day=check_day, lag_hours=lag_hours,
+        ports, reference, ledger, now, check_day=check_day, lag_hours=lag_hours,
         new_predictions=new_predictions, retired=retired_version(past.memory, version), drift=settings.drift,
         validation=settings.validation,
     ), reference

@@ -98,7 +98,7 @@ def test_every_task_asks_for_resources_and_only_training_is_repeated() -> None:
         name for part in [spec["root"], *spec["components"].values()] if "dag" in part
         for name, task in part["dag"]["tasks"].items() if "retryPolicy" in task
     }
-    # Repeating ingest would find the refused day already in quarantine and train without it.
+    # A refused day, a lease that is taken, a gate's no: repeating those steps changes nothing.
     assert repeated == {"train"}
 
 

@@ -134,13 +134,14 @@ def world(tmp_path_factory: pytest.TempPathFactory, history: pd.DataFrame) -> It
 
 
 def live(world: World) -> None:
-    """The four runs."""
+    """The five runs."""
     world.land("2012-03-01", "2012-06-01")
     world.run("first", "2012-06-02T00:00:00", trees=5)
     world.land("2012-06-01", "2012-06-11")
     world.run("poor", "2012-06-12T00:00:00", trees=1)
     world.land("2012-06-11", "2012-06-12", change=True)
     world.run("broken-data", "2012-06-13T00:00:00", trees=5)
+    world.run("started-again", "2012-06-13T12:00:00", trees=5)
     world.ports.records.acquire_lock("training", "somebody-else", datetime.now(), 600)
     world.ports.records.save_state(
         "lease/training", {"owner": "somebody-else", "since": "today"},
@@ -219,6 +220,15 @@ def test_a_broken_recent_day_stops_the_run_before_anything_is_trained(world: Wor
     assert world.ports.store.info("quarantine/date=2012-06-11/reason.json") is not None
 
 
+def test_starting_again_does_not_train_past_the_broken_day(world: World) -> None:
+    again = world.ended["started-again"]
+    assert again.outcome is not None
+    assert (again.run.status, again.outcome.error) == ("failed", "BatchRejected")
+    assert "before 2012-06-14 00:00" in again.outcome.reason
+    assert again.alerts == [], "people were told once"
+    assert again.champion == "1"
+
+
 def test_a_second_training_fails_at_once_and_names_the_first(world: World) -> None:
     second = world.ended["second-at-once"]
     assert second.run.status == "failed"
@@ -232,7 +242,8 @@ def test_a_second_training_fails_at_once_and_names_the_first(world: World) -> No
 def test_the_lease_is_free_again_and_the_intents_are_closed(world: World) -> None:
     assert world.ports.records.acquire_lock("training", "next", datetime.now(), 1)
     outcomes = {intent.run_key: intent.outcome for intent in world.ports.records.intents()}
-    assert outcomes == {"first": "promoted", "poor": "refused", "broken-data": "failed", "second-at-once": "failed"}
+    assert outcomes == {"first": "promoted", "poor": "refused", "broken-data": "failed", "started-again": "failed",
+                        "second-at-once": "failed"}
 
 
 def test_nothing_temporary_is_left_behind(world: World) -> None:

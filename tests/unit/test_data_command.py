@@ -44,6 +44,11 @@ def test_from_landing_to_release(run: Any) -> None:
     assert [note["day"] for note in json.loads(out)] == ["2011-01-18"]
     assert "completeness" in json.loads(out)[0]["rules"]
 
+    code, out, _ = run("quarantine", "dismiss", "2011-01-18")
+    assert (code, out.strip()) == (0, "2011-01-18 dismissed: trainings go on without it")
+    assert "dismissed" in json.loads(run("quarantine", "list", "--json")[1])[0]
+    assert run("quarantine", "dismiss", "2011-01-19")[0] == 2
+
     code, _, err = run("release", "2011-01-18")
     assert code == 2
     assert "still fails and stays in quarantine" in err

@@ -1,16 +1,18 @@
 """The first step of a training: what stops it, and exactly which rows it freezes."""
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from bikeshare.core.scenarios import fahrenheit
-from bikeshare.errors import BatchRejected, Conflict, DataError, Unavailable
+from bikeshare.errors import BatchRejected, Conflict, DataError, NotFound, Unavailable
 from bikeshare.ports import Ports
+from bikeshare.steps.ingest import process_new
 from bikeshare.steps.landing import land
 from bikeshare.steps.prepare import prepare
+from bikeshare.steps.quarantine import dismiss, quarantined_days
 from tests.fakes.clock import FixedClock
 from tests.fakes.notifier import MemoryNotifier
 from tests.fakes.records import MemoryRecords
@@ -38,6 +40,13 @@ def ports(tmp_path: Path) -> Ports:
 def spring(history: pd.DataFrame) -> pd.DataFrame:
     rows = history[(history["timestamp"] >= "2012-05-01") & (history["timestamp"] < "2012-06-01")]
     return rows.reset_index(drop=True)
+
+
+def broken_june(spring: pd.DataFrame) -> pd.DataFrame:
+    """The first week of June (as the last one of May was), its first day in Fahrenheit."""
+    late = spring[spring["timestamp"] >= "2012-05-25"]
+    june = late.assign(timestamp=late["timestamp"] + pd.Timedelta(days=7))
+    return fahrenheit(june, datetime(2012, 6, 1), datetime(2012, 6, 2))
 
 
 def test_only_hours_whose_label_has_landed_are_used(ports: Ports, spring: pd.DataFrame) -> None:
@@ -70,13 +79,45 @@ def test_a_recent_refused_day_stops_the_training_an_old_one_is_left_out(ports: P
     assert "2012-05-12" not in set(made.observations["timestamp"].dt.date.astype(str))
     assert any("without 1 old days" in line for line in said)
 
-    late = spring[spring["timestamp"] >= "2012-05-25"]
-    broken = late.assign(timestamp=late["timestamp"] + pd.Timedelta(days=7))
-    land(ports.store, fahrenheit(broken, datetime(2012, 6, 1), datetime(2012, 6, 2)))
+    land(ports.store, broken_june(spring))
     with pytest.raises(BatchRejected, match="2012-06-01 refused"):
         prepare(ports, run_key="k", now=datetime(2012, 6, 9), wall_now=WALL)
     assert isinstance(ports.notifier, MemoryNotifier)
     assert [alert.kind for alert in ports.notifier.sent] == ["data_rejected", "data_rejected"]
+
+
+def test_a_day_that_the_monitor_refused_first_stops_the_training_as_well(ports: Ports, spring: pd.DataFrame) -> None:
+    land(ports.store, spring)
+    land(ports.store, broken_june(spring))
+    looked = datetime(2012, 6, 9, 6)
+    assert process_new(ports.store, ports.records, ports.notifier, looked).quarantined_days == (date(2012, 6, 1),)
+
+    with pytest.raises(BatchRejected, match=r"Fahrenheit.*before 2012-06-10 06:00.*quarantine dismiss"):
+        prepare(ports, run_key="k", now=looked + timedelta(hours=3), wall_now=WALL)
+    with pytest.raises(BatchRejected):  # starting again changes nothing
+        prepare(ports, run_key="k", now=looked + timedelta(hours=23), wall_now=WALL)
+    with pytest.raises(BatchRejected):
+        prepare(ports, run_key="k", now=looked + timedelta(hours=24), wall_now=WALL, hold=timedelta(hours=48))
+    made = prepare(ports, run_key="k", now=looked + timedelta(hours=24), wall_now=WALL)
+    assert "2012-06-01" not in set(made.observations["timestamp"].dt.date.astype(str))
+
+
+def test_a_dismissed_day_holds_nothing_back_and_stays_in_quarantine(ports: Ports, spring: pd.DataFrame) -> None:
+    land(ports.store, spring)
+    land(ports.store, broken_june(spring))
+    now = datetime(2012, 6, 9, 6)
+    process_new(ports.store, ports.records, ports.notifier, now)
+
+    with pytest.raises(NotFound, match="2012-06-02 is not in quarantine"):
+        dismiss(ports.store, date(2012, 6, 2), now)
+    dismiss(ports.store, date(2012, 6, 1), now)
+    made = prepare(ports, run_key="k", now=now, wall_now=WALL)
+    assert "2012-06-01" not in set(made.observations["timestamp"].dt.date.astype(str))
+    assert quarantined_days(ports.store) == {date(2012, 6, 1)}
+
+    land(ports.store, broken_june(spring))  # delivered again, as broken as before: news
+    with pytest.raises(BatchRejected):
+        prepare(ports, run_key="k", now=now, wall_now=WALL)
 
 
 def test_nothing_landed_is_an_error_that_says_what_to_do(ports: Ports) -> None:
