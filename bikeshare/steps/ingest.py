@@ -14,7 +14,7 @@ import pandas as pd
 
 from bikeshare.core.limits import ValidationLimits, extend_limits, learn_limits
 from bikeshare.core.observations import read_parquet
-from bikeshare.core.rhythm import RHYTHM_DAYS, Rhythm, check_clock, learn_rhythm
+from bikeshare.core.rhythm import RHYTHM_DAYS, Rhythm, check_clock, extend_rhythm, learn_rhythm, suspect_clock
 from bikeshare.core.schema import check_schema
 from bikeshare.core.validation import ValidationPolicy, refuse_schema, usable, validate_values
 from bikeshare.core.verdicts import Failure, Verdict, verdict
@@ -33,7 +33,7 @@ CHUNK_DAYS = 31
 """Days that are judged before the records are written: one transaction instead of 31 in a first import."""
 
 NEIGHBOUR_DAYS = 7
-"""Days this near to each other are held against the same usual day."""
+"""After a longer gap the usual day is that of the accepted history before it (a backfill of a missed day)."""
 
 _ETAG_CHARACTERS = 16
 _ATTEMPTS = 5
@@ -117,8 +117,11 @@ def process_new(
     verdicts: dict[date, Verdict] = {}
     rows = 0
     done = 0
-    for chunk, rhythm in _chunks(waiting, records):
-        judged, limits = _judge_chunk(store, chunk, limits, rhythm, now, policy)
+    rhythm = Rhythm()
+    for chunk, goes_on in _chunks(waiting):
+        if not goes_on:
+            rhythm = load_rhythm(store, records, chunk[0].day)
+        judged, limits, rhythm = _judge_chunk(store, chunk, limits, rhythm, now, policy)
         good = [item for item in judged if item.frame is not None]
         rows += _accept(records, good)
         for item in good:
@@ -150,7 +153,7 @@ def judge(data: bytes, day: date, limits: ValidationLimits, now: datetime, polic
         raw = read_parquet(data)
     except DataError as error:
         return None, _unreadable(day, error)
-    return _judge_frame(raw, day, limits, rhythm, now, policy, check_schema(raw))
+    return _judge_frame(raw, day, limits, rhythm or Rhythm(), now, policy, check_schema(raw))
 
 
 def release(
@@ -182,7 +185,7 @@ def release(
         data = store.get(quarantine_key(day))
     except NotFound as error:
         raise NotFound(f"{day} is not in quarantine: see `bikeshare data quarantine list`") from error
-    frame, judged = judge(data, day, load_limits(records), now, policy, load_rhythm(records, day))
+    frame, judged = judge(data, day, load_limits(records), now, policy, load_rhythm(store, records, day))
     if frame is None and force and not set(judged.rules) & HARD_RULES:
         frame = usable(read_parquet(data))
     if frame is None:
@@ -203,31 +206,42 @@ def load_limits(records: Records) -> ValidationLimits:
     return learn_limits(records.observations())
 
 
-def load_rhythm(records: Records, day: date) -> Rhythm | None:
-    """The usual day before `day`, from accepted history; None while there is too little of it (a first backfill)."""
+def load_rhythm(store: ObjectStore, records: Records, day: date) -> Rhythm:
+    """The usual day before `day`, from the newest accepted days; in doubt when a wrong clock was refused after them."""
     end = datetime.combine(day, time())
-    return learn_rhythm(records.observations(end - timedelta(days=RHYTHM_DAYS), end))
+    accepted = records.observations(end - timedelta(days=RHYTHM_DAYS), end)
+    rhythm = learn_rhythm(accepted)
+    if not rhythm.known:  # weeks of refused days must not make a stranger's clock the usual one
+        accepted = records.observations(None, end)
+        days = accepted["timestamp"].dt.date
+        accepted = accepted[days.isin(sorted(days.unique())[-RHYTHM_DAYS:])]
+        rhythm = learn_rhythm(accepted)
+    newest = accepted["timestamp"].iloc[-1].date().isoformat() if len(accepted) else ""
+    for note in quarantined(store):
+        if newest < note["day"] < day.isoformat():
+            for failure in note["failures"]:
+                if failure["rule"] == "clock":
+                    rhythm = suspect_clock(rhythm, Failure(**failure))
+    return rhythm
 
 
-def _chunks(waiting: Sequence[Batch], records: Records) -> Iterator[tuple[Sequence[Batch], Rhythm | None]]:
-    """Days that follow each other within `NEIGHBOUR_DAYS`, and the usual day before the first of them."""
-    rhythm: Rhythm | None = None
+def _chunks(waiting: Sequence[Batch]) -> Iterator[tuple[Sequence[Batch], bool]]:
+    """At most `CHUNK_DAYS` days at a time, and whether they go on where the chunk before ended."""
     chunk: list[Batch] = []
+    goes_on = False
     for batch in waiting:
         apart = bool(chunk) and (batch.day - chunk[-1].day).days > NEIGHBOUR_DAYS
         if apart or len(chunk) == CHUNK_DAYS:
-            yield chunk, rhythm
-            chunk = []
-        if apart or batch is waiting[0]:
-            rhythm = load_rhythm(records, batch.day)
+            yield chunk, goes_on
+            chunk, goes_on = [], not apart
         chunk.append(batch)
-    yield chunk, rhythm
+    yield chunk, goes_on
 
 
 def _judge_chunk(
-    store: ObjectStore, batches: Sequence[Batch], limits: ValidationLimits, rhythm: Rhythm | None, now: datetime,
+    store: ObjectStore, batches: Sequence[Batch], limits: ValidationLimits, rhythm: Rhythm, now: datetime,
     policy: ValidationPolicy,
-) -> tuple[list[_Judged], ValidationLimits]:
+) -> tuple[list[_Judged], ValidationLimits, Rhythm]:
     read: list[tuple[Batch, bytes, pd.DataFrame | DataError]] = []
     for batch in batches:
         try:
@@ -249,13 +263,16 @@ def _judge_chunk(
         failures = [] if clean else check_schema(content)
         frame, outcome = _judge_frame(content, batch.day, limits, rhythm, now, policy, failures)
         if frame is not None:
-            limits = extend_limits(limits, frame)
+            limits, rhythm = extend_limits(limits, frame), extend_rhythm(rhythm, frame)
+        for failure in outcome.failures:
+            if failure.rule == "clock":
+                rhythm = suspect_clock(rhythm, failure)
         judged.append(_Judged(batch, data, frame, outcome))
-    return judged, limits
+    return judged, limits, rhythm
 
 
 def _judge_frame(
-    raw: pd.DataFrame, day: date, limits: ValidationLimits, rhythm: Rhythm | None, now: datetime,
+    raw: pd.DataFrame, day: date, limits: ValidationLimits, rhythm: Rhythm, now: datetime,
     policy: ValidationPolicy, schema_failures: Sequence[Failure],
 ) -> tuple[pd.DataFrame | None, Verdict]:
     if schema_failures:

@@ -436,6 +436,33 @@ def test_limits_grow_with_accepted_days_exactly_as_if_learned_at_once(
     assert load_limits(records) == learn_limits(records.observations())
 
 
+def test_a_clock_that_stays_wrong_stays_refused_until_it_is_right_again(history: pd.DataFrame) -> None:
+    spring = history[history["timestamp"].between("2012-03-01", "2012-06-10 23:00")].reset_index(drop=True)
+    wrong = (datetime(2012, 4, 20), datetime(2012, 6, 4))
+    fed = clock_shift(spring, *wrong, 4)
+
+    daily_store, daily = MemoryStore(), MemoryRecords()
+    refused = []
+    for _, rows in fed.groupby(fed["timestamp"].dt.date):
+        land(daily_store, rows)
+        refused += process_new(daily_store, daily, None, NOW).quarantined_days
+    at_once_store = MemoryStore()
+    land(at_once_store, fed)
+    at_once = process_new(at_once_store, MemoryRecords(), None, NOW)
+
+    assert refused == [day.date() for day in pd.date_range(*wrong, inclusive="left")]
+    assert list(at_once.quarantined_days) == refused, "how an import is cut makes no difference"
+
+
+def test_weeks_without_an_accepted_day_do_not_make_the_usual_day_unknown(history: pd.DataFrame) -> None:
+    store, records = MemoryStore(), MemoryRecords()
+    records.upsert_observations(history[history["timestamp"].between("2012-01-01", "2012-03-04 23:00")])
+    day = datetime(2012, 5, 9)
+    late = clock_shift(history, day, day + timedelta(days=1), 4)
+    land(store, late[late["timestamp"].dt.date == day.date()])
+    assert process_new(store, records, None, NOW).verdicts[day.date()].rules == ("clock",)
+
+
 def test_many_days_are_judged_in_chunks_with_progress(history: pd.DataFrame, store: MemoryStore) -> None:
     records = MemoryRecords()
     quarter = history[history["timestamp"].between("2012-04-01", "2012-06-05 23:00")]
