@@ -7,14 +7,16 @@ from components._runtime import component
 
 @component
 def ingest(
-    run_key: str, job: str, now: str, window_start: str, window_end: str, observations: Output[Dataset]
-):
-    """Take the training lease, ingest and validate new days, write the labelled rows as one Parquet file."""
+    run_key: str, job: str, now: str, window_start: str, window_end: str, if_due: bool,
+    observations: Output[Dataset],
+) -> bool:
+    """Take the lease, ingest and validate new days, write the labelled rows as one Parquet file; is a training due?"""
     from datetime import timedelta
 
     from bikeshare.bootstrap import wire
     from bikeshare.settings import load_settings
     from bikeshare.steps.doorstep import moment, say, this_run, wall_time
+    from bikeshare.steps.due import due
     from bikeshare.steps.outcome import noting_failure
     from bikeshare.steps.prepare import prepare
 
@@ -29,3 +31,4 @@ def ingest(
         )
     prepared.observations.to_parquet(observations.path, index=False)
     observations.metadata["data_hash"] = prepared.data_hash
+    return not if_due or due(prepared.observations, ports.registry, settings.gate).due

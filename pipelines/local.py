@@ -87,10 +87,10 @@ def _cpu_seconds() -> float:
 
 
 def _verdict(outcome: Outcome | None, error: str) -> tuple[str, str]:
-    """Status of the run and why: promoted and refused are proper ends, everything else is not."""
+    """Status of the run and why: promoted, refused and skipped are proper ends, everything else is not."""
     if outcome is None:
         return "failed", error or "the engine reports success, but no task wrote an outcome: a branch was skipped"
-    if error or outcome.result not in ("promoted", "refused"):
+    if error or outcome.result not in ("promoted", "refused", "skipped"):
         return "failed", outcome.reason if outcome.result != "promoted" else error
     return "succeeded", outcome.reason
 

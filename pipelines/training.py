@@ -9,6 +9,7 @@ from components.evaluate import evaluate
 from components.finish import finish
 from components.ingest import ingest
 from components.refuse import refuse
+from components.skip import skip
 from components.train import train
 
 JOB = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
@@ -25,6 +26,7 @@ def training(
     window_end: str = "",
     adapt_since: str = "",
     holdout_days: int = 0,
+    if_due: bool = False,
     trees: int = TrainingConfig().trees,
     seed: int = TrainingConfig().seed,
 ):
@@ -32,28 +34,34 @@ def training(
     end = finish(run_key=run_key, job=JOB, reason=reason, incident=incident, now=now)
     on_cluster(end, cpu="100m", memory="768Mi").set_caching_options(False)
     with dsl.ExitHandler(end, name="guarded"):
-        rows = ingest(run_key=run_key, job=JOB, now=now, window_start=window_start, window_end=window_end)
+        rows = ingest(
+            run_key=run_key, job=JOB, now=now, window_start=window_start, window_end=window_end, if_due=if_due
+        )
         on_cluster(rows, cpu="250m", memory="1Gi").set_caching_options(False)
-        made = train(
-            run_key=run_key, job=JOB, reason=reason, now=now, adapt_since=adapt_since, holdout_days=holdout_days,
-            trees=trees, seed=seed, observations=rows.outputs["observations"],
-        )
-        on_cluster(made, cpu="1", memory="2Gi").set_caching_options(False)
-        made.set_retry(num_retries=1, backoff_duration="15s", backoff_factor=2)
-        judged = evaluate(
-            run_key=run_key, job=JOB, now=now, seed=seed, observations=rows.outputs["observations"],
-            challenger=made.outputs["challenger"], trial=made.outputs["trial"],
-        )
-        on_cluster(judged, cpu="500m", memory="1Gi").set_caching_options(False)
-        with dsl.If(judged.outputs["Output"] == True, name="accepted"):  # noqa: E712 - the engine compares
-            live = deploy(
-                run_key=run_key, job=JOB, reason=reason, incident=incident, now=now, version=made.outputs["Output"],
-                challenger=made.outputs["challenger"], checklist=judged.outputs["checklist"],
+        with dsl.If(rows.outputs["Output"] == True, name="due"):  # noqa: E712 - the engine compares
+            made = train(
+                run_key=run_key, job=JOB, reason=reason, now=now, adapt_since=adapt_since, holdout_days=holdout_days,
+                trees=trees, seed=seed, observations=rows.outputs["observations"],
             )
-            on_cluster(live, cpu="500m", memory="1Gi").set_caching_options(False)
-        with dsl.Else(name="refused"):
-            kept = refuse(
-                run_key=run_key, job=JOB, incident=incident, now=now, version=made.outputs["Output"],
-                checklist=judged.outputs["checklist"],
+            on_cluster(made, cpu="1", memory="2Gi").set_caching_options(False)
+            made.set_retry(num_retries=1, backoff_duration="15s", backoff_factor=2)
+            judged = evaluate(
+                run_key=run_key, job=JOB, now=now, seed=seed, observations=rows.outputs["observations"],
+                challenger=made.outputs["challenger"], trial=made.outputs["trial"],
             )
-            on_cluster(kept, cpu="250m", memory="768Mi").set_caching_options(False)
+            on_cluster(judged, cpu="500m", memory="1Gi").set_caching_options(False)
+            with dsl.If(judged.outputs["Output"] == True, name="accepted"):  # noqa: E712 - the engine compares
+                live = deploy(
+                    run_key=run_key, job=JOB, reason=reason, incident=incident, now=now, version=made.outputs["Output"],
+                    challenger=made.outputs["challenger"], checklist=judged.outputs["checklist"],
+                )
+                on_cluster(live, cpu="500m", memory="1Gi").set_caching_options(False)
+            with dsl.Else(name="refused"):
+                kept = refuse(
+                    run_key=run_key, job=JOB, incident=incident, now=now, version=made.outputs["Output"],
+                    checklist=judged.outputs["checklist"],
+                )
+                on_cluster(kept, cpu="250m", memory="768Mi").set_caching_options(False)
+        with dsl.Else(name="not-due"):
+            rest = skip(run_key=run_key, job=JOB, now=now, observations=rows.outputs["observations"])
+            on_cluster(rest, cpu="100m", memory="768Mi").set_caching_options(False)

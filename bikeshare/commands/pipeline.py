@@ -31,6 +31,7 @@ def run(
     holdout_days: Annotated[int | None, typer.Option(help="Days that judge a first version.", min=1)] = None,
     trees: Annotated[int | None, typer.Option(help="Trees per forest.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the forests.", min=0)] = None,
+    if_due: Annotated[bool, typer.Option("--if-due", help="Not without enough fresh hours to compare.")] = False,
     wait: Annotated[bool, typer.Option(help="Follow the run until it ends.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -46,7 +47,7 @@ def run(
         moment(text)
     chosen = {
         "window_start": window_start, "window_end": window_end, "adapt_since": adapt_since,
-        "holdout_days": holdout_days, "trees": trees, "seed": seed,
+        "holdout_days": holdout_days, "trees": trees, "seed": seed, "if_due": if_due or None,
     }
     arguments = {name: value for name, value in chosen.items() if value not in ("", None)}
     key = run_key or f"manual-{datetime.now():%Y%m%dT%H%M%S}"
@@ -122,7 +123,7 @@ def schedule(
     """Publish, and let exactly one KFP recurring run start that version; missed times are not caught up."""
     from bikeshare.settings import load_settings
 
-    typer.echo(_kfp(load_settings()).schedule(version, cron, {"reason": "schedule"}, package))
+    typer.echo(_kfp(load_settings()).schedule(version, cron, {"reason": "schedule", "if_due": True}, package))
 
 
 def _kfp(settings: "Settings") -> Any:

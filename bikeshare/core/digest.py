@@ -43,7 +43,7 @@ def cooldown(s: Situation) -> tuple[RunFact, datetime] | None:
     A run that failed (as opposed to: was refused) may be repeated sooner, a bounded number of times.
     """
     rest = timedelta(days=s.policy.cooldown_days)
-    ends = [(run.started_at + rest, run) for run in s.runs if run.state not in ("failed", "abandoned")]
+    ends = [(run.started_at + rest, run) for run in s.runs if run.state not in ("failed", "abandoned", "skipped")]
     recent = [run for run in s.runs if s.now - run.started_at < rest]
     failed = [run for run in recent if run.state == "failed"]
     if failed:

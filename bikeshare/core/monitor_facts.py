@@ -7,7 +7,7 @@ from typing import Literal
 from bikeshare.core.alerts import AlertKind
 from bikeshare.core.monitor_memory import Memory
 
-RunState = Literal["promised", "running", "promoted", "refused", "rolled_back", "failed", "abandoned"]
+RunState = Literal["promised", "running", "promoted", "refused", "rolled_back", "failed", "abandoned", "skipped"]
 
 
 @dataclass(frozen=True)

@@ -287,7 +287,9 @@ def _guard(s: Situation) -> tuple[str, str] | None:
         return "cooldown", f"Run {run.run_key} {_ended(run)}; resting until {until:%Y-%m-%d %H:%M}."
     budgets = (("daily_budget", 1, s.policy.daily_budget), ("weekly_budget", 7, s.policy.weekly_budget))
     for name, days, budget in budgets:
-        started = [run for run in s.runs if s.now - run.started_at < timedelta(days=days)]
+        started = [
+            run for run in s.runs if run.state != "skipped" and s.now - run.started_at < timedelta(days=days)
+        ]
         if len(started) >= budget:
             return name, f"The budget of {budget} runs in {days * 24} h is used up; waiting."
     return None
@@ -295,7 +297,7 @@ def _guard(s: Situation) -> tuple[str, str] | None:
 
 def _ended(run: RunFact) -> str:
     words = {"promoted": "was promoted", "refused": "was refused by the gate", "rolled_back": "was rolled back",
-             "failed": "failed", "abandoned": "never started"}
+             "failed": "failed", "abandoned": "never started", "skipped": "had nothing to train on"}
     return words.get(run.state, f"is {run.state}")
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-RESULTS = ("promoted", "refused", "rolled_back", "failed", "abandoned")
-"""Every way a run can end; `abandoned`: promised and never started."""
+RESULTS = ("promoted", "refused", "rolled_back", "failed", "abandoned", "skipped")
+"""Every way a run can end; `abandoned`: promised and never started; `skipped`: scheduled, and nothing was due."""
 
 _KEPT_KEYS = 200
 
@@ -56,7 +56,7 @@ class Tally:
 def count_end(tally: Tally, run_key: str, result: str, at: datetime) -> Tally:
     """Count the end of a run; a run that was counted before changes nothing.
 
-    A rolled back, failed or abandoned run says nothing about the gate and leaves the row of refusals as it is.
+    A rolled back, failed, abandoned or skipped run says nothing about the gate and leaves the row of refusals as it is.
 
     Raises:
         ValueError: `result` is not one of `RESULTS`.

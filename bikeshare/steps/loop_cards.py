@@ -26,6 +26,7 @@ ENDINGS = {
     "rolled_back": ("refused", "Version {version} failed its roll-out"),
     "failed": ("refused", "Run {run_key} failed"),
     "abandoned": ("refused", "Run {run_key} never started"),
+    "skipped": ("message", "Run {run_key} had nothing to compare yet"),
 }
 """Result of a run -> kind and title of its card."""
 

@@ -14,7 +14,7 @@ from bikeshare.errors import DataError, NotFound
 from bikeshare.ports import ObjectStore
 from bikeshare.steps.doorstep import ThisRun
 
-Result = Literal["promoted", "refused", "rolled_back", "failed"]
+Result = Literal["promoted", "refused", "rolled_back", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Outcome:
 
     Attributes:
         run_key: Key of the run.
-        result: `promoted`; `refused` by the gate; `rolled_back` by the roll-out; `failed` before any of these.
+        result: `promoted`; `refused` by the gate; `rolled_back` by the roll-out; `failed` before any of these;
+            `skipped`: a scheduled run had too few fresh hours to compare a challenger on.
         reason: Why, for people.
         finished_at: Naive local time on the run's clock.
         version: Version of the challenger, empty if the run never got that far.

@@ -10,7 +10,7 @@ from bikeshare.ports import Ports, RunIntent
 from bikeshare.steps.outcome import read_outcome
 
 LOOKED_BACK = timedelta(days=60)
-_ENDED = ("promoted", "refused", "rolled_back", "failed", "abandoned")
+_ENDED = ("promoted", "refused", "rolled_back", "failed", "abandoned", "skipped")
 
 
 def read_history(ports: Ports, memory: Memory, now: datetime, promise_hours: int) -> History:

@@ -8,7 +8,7 @@ every row.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,10 +26,10 @@ from bikeshare.core.observations import data_hash
 from bikeshare.core.profiles import build_profile
 from bikeshare.core.promotion import EvaluationPlan, GatePolicy, plan_evaluation
 from bikeshare.core.training import TrainedModel, TrainingConfig, train
-from bikeshare.errors import NotFound
 from bikeshare.ports import ModelRegistry
 from bikeshare.steps.claims import points_of
 from bikeshare.steps.doorstep import Progress, moment, quiet
+from bikeshare.steps.due import champion_of, trained_until, window_of
 
 FORECAST, PLAN, CHAMPION = "forecast.parquet", "plan.json", "champion"
 """Files of a trial: what the gate needs beside the challenger."""
@@ -138,9 +138,9 @@ def train_challenger(
     Raises:
         DataError: too few rows to train and to judge.
     """
-    window = _window(observations)
-    champion = _champion(registry)
-    champion_end = None if champion is None else datetime.fromisoformat(champion.tags["window_end"])
+    window = window_of(observations)
+    champion = champion_of(registry)
+    champion_end = None if champion is None else trained_until(champion)
     plan = plan_evaluation(*window, champion_end, request.config.adapt_since, request.gate)
     progress(plan.reason)
     forecasts = _walk(observations, window, plan, request, progress)
@@ -218,19 +218,6 @@ def _with_slices(frame: pd.DataFrame, observations: pd.DataFrame) -> pd.DataFram
     return joined.dropna(subset=["demand", "prediction"]).reset_index(drop=True)
 
 
-def _champion(registry: ModelRegistry) -> Any:
-    version = registry.version_of("champion")
-    if version is None:
-        return None
-    found = registry.get(version)
-    if "window_end" not in found.tags:
-        raise NotFound(
-            f"champion {version} has no tag window_end, so no row is known to be fresh: it was not made by this "
-            "pipeline; remove the alias with MLflow or roll back"
-        )
-    return found
-
-
 def _profile(observations: pd.DataFrame) -> dict[str, Any]:
     return {**build_profile(observations), "validation_limits": learn_limits(observations).to_dict()}
 
@@ -274,8 +261,3 @@ def _record(
 def _coverage(judged: pd.DataFrame) -> dict[float, float]:
     bounds = {width: (judged[f"lower_{width}"], judged[f"upper_{width}"]) for width in (80, 95)}
     return {width / 100: coverage(judged["demand"], low, high) for width, (low, high) in bounds.items()}
-
-
-def _window(observations: pd.DataFrame) -> tuple[datetime, datetime]:
-    stamps = observations["timestamp"]
-    return stamps.iloc[0].to_pydatetime(), stamps.iloc[-1].to_pydatetime() + timedelta(hours=1)

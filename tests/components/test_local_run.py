@@ -134,11 +134,13 @@ def world(tmp_path_factory: pytest.TempPathFactory, history: pd.DataFrame) -> It
 
 
 def live(world: World) -> None:
-    """The five runs."""
+    """Six runs."""
     world.land("2012-03-01", "2012-06-01")
     world.run("first", "2012-06-02T00:00:00", trees=5)
-    world.land("2012-06-01", "2012-06-11")
-    world.run("poor", "2012-06-12T00:00:00", trees=1)
+    world.land("2012-06-01", "2012-06-03")
+    world.run("nightly", "2012-06-03T00:00:00", if_due=True)
+    world.land("2012-06-03", "2012-06-11")
+    world.run("poor", "2012-06-12T00:00:00", trees=1, if_due=True)
     world.land("2012-06-11", "2012-06-12", change=True)
     world.run("broken-data", "2012-06-13T00:00:00", trees=5)
     world.run("started-again", "2012-06-13T12:00:00", trees=5)
@@ -189,6 +191,16 @@ def test_the_run_says_where_everything_came_from(world: World) -> None:
 def test_every_step_is_timed(world: World) -> None:
     assert list(world.ended["first"].document["seconds"]) == ["ingest", "train", "evaluate", "deploy", "finish"]  # type: ignore[call-overload]
     assert float(str(world.ended["first"].document["cpu_seconds"])) > 0
+
+
+def test_a_scheduled_run_waits_until_there_is_something_to_compare_on(world: World) -> None:
+    nightly = world.ended["nightly"]
+    assert nightly.run.status == "succeeded", nightly.document
+    assert list(nightly.document["seconds"]) == ["ingest", "skip", "finish"]  # type: ignore[call-overload]
+    assert nightly.outcome is not None
+    assert (nightly.outcome.result, nightly.outcome.version, nightly.outcome.previous) == ("skipped", "", "1")
+    assert "25 hours that champion 1 never saw, 120 are needed" in nightly.outcome.reason
+    assert (nightly.champion, nightly.serving, nightly.alerts) == ("1", "1", [])
 
 
 def test_a_refused_challenger_leaves_the_champion_alone(world: World) -> None:
@@ -242,8 +254,10 @@ def test_a_second_training_fails_at_once_and_names_the_first(world: World) -> No
 def test_the_lease_is_free_again_and_the_intents_are_closed(world: World) -> None:
     assert world.ports.records.acquire_lock("training", "next", datetime.now(), 1)
     outcomes = {intent.run_key: intent.outcome for intent in world.ports.records.intents()}
-    assert outcomes == {"first": "promoted", "poor": "refused", "broken-data": "failed", "started-again": "failed",
-                        "second-at-once": "failed"}
+    assert outcomes == {
+        "first": "promoted", "nightly": "skipped", "poor": "refused", "broken-data": "failed",
+        "started-again": "failed", "second-at-once": "failed",
+    }
 
 
 def test_nothing_temporary_is_left_behind(world: World) -> None:

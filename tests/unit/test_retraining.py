@@ -176,6 +176,13 @@ def test_cooldown_counts_from_the_start_of_a_run(state: str) -> None:
     assert free.action == "retrain"
 
 
+def test_a_scheduled_run_that_had_nothing_to_compare_is_no_rest_and_costs_no_budget() -> None:
+    runs = [ended("skipped", days, f"nightly-{days}") for days in (0.1, 0.2, 1, 2, 3, 4)]
+
+    assert look(evidence(over=True), memory(True, True), *runs).action == "retrain"
+    assert look(evidence(), memory(), *runs).state is State.HEALTHY
+
+
 def test_after_a_run_a_quiet_loop_cools_down() -> None:
     decision = look(evidence(), memory(settled=("v2-2012W18-drift",)), ended("promoted", 3))
 

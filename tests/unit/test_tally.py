@@ -24,14 +24,14 @@ def counted(*results: str) -> Tally:
 
 @pytest.mark.parametrize(("results", "row"), [
     ((), 0), (("refused",), 1), (("refused", "refused"), 2), (("refused", "promoted"), 0),
-    (("promoted", "refused", "failed", "rolled_back", "abandoned", "refused"), 2),
+    (("promoted", "refused", "failed", "rolled_back", "abandoned", "skipped", "refused"), 2),
 ])
 def test_a_row_of_refusals_ends_with_a_promotion_only(results: tuple[str, ...], row: int) -> None:
     assert counted(*results).refused_in_a_row == row
 
 
 def test_success_is_a_judged_model() -> None:
-    assert counted("failed", "rolled_back").last_success is None
+    assert counted("failed", "rolled_back", "skipped").last_success is None
     assert counted("promoted", "failed").last_success == NOW
     assert counted("promoted", "refused").last_success == NOW + timedelta(hours=1)
 
