@@ -150,7 +150,8 @@ def _effect(s: Situation) -> Situation:
         return s
     recovery = memory.recovery
     if recovery is not None and memory.checks[-1].day > recovery.promoted_at.date():
-        if not memory.checks[-1].exceeded:
+        full = memory.checks[-1].day >= recovery.promoted_at.date() + timedelta(days=s.policy.recovery_days)
+        if full and not memory.checks[-1].exceeded:
             notice = Notice(
                 "recovered", f"recovered:{recovery.run_key}", f"run:{recovery.run_key}",
                 "The retrain helped: the error is back within limits",

@@ -30,6 +30,8 @@ class RetrainingPolicy:
         max_age_days: Age of the newest training hour at which the champion is renewed; 56: eight weeks.
         labels_late_hours: Age of the newest label that raises an alert. A daily file is up to 48 h old just before
             the next one lands; 6 h of grace.
+        recovery_days: Full days after a promotion before a retrain is said to have helped: the window of bias and
+            WAPE, so that nothing of the old version, and no single good day, speaks for the new one.
         unhelpful_limit: Retrains in a row that did not help before people are asked instead.
         promise_hours: A promised run that never started is given up after this long.
     """
@@ -45,6 +47,7 @@ class RetrainingPolicy:
     step_hold_days: int = 7
     max_age_days: int = 56
     labels_late_hours: int = 54
+    recovery_days: int = 7
     unhelpful_limit: int = 2
     promise_hours: int = 24
 

@@ -183,7 +183,7 @@ def _retrain(s: Situation) -> Decision | None:
         return Decision(held, "alert" if news else "none", f"{why} {sentence}", s.memory, notices, trigger,
                         suppressed=name)
     run_key = _run_key(s, trigger)
-    adapt_since = s.evidence.onset if trigger == "drift" else None
+    adapt_since = _changed_since(s) if trigger == "drift" else None
     reason = f"{why} Starting run {run_key}."
     request = Request(run_key, trigger, reason, s.now, str(version), adapt_since, s.evidence.wape, s.evidence.log_bias)
     title = ("The forecast has decayed; a retrain was requested" if trigger == "drift"
@@ -293,6 +293,20 @@ def _guard(s: Situation) -> tuple[str, str] | None:
         if len(started) >= budget:
             return name, f"The budget of {budget} runs in {days * 24} h is used up; waiting."
     return None
+
+
+def _changed_since(s: Situation) -> datetime | None:
+    """First hour of the changed world.
+
+    The onset is sought in the errors of the present champion. After a retrain that did not help, or that failed, these
+    begin too late: the change is still the one that the retrain before was asked for.
+    """
+    onset, request = s.evidence.onset, s.memory.request
+    if onset is None or request is None or request.adapt_since is None:
+        return onset
+    failed = any(run.run_key == request.run_key and run.state == "failed" for run in s.runs)
+    soon = s.now - request.at < timedelta(days=2 * s.policy.cooldown_days)
+    return min(onset, request.adapt_since) if s.memory.unhelpful or (failed and soon) else onset
 
 
 def _ended(run: RunFact) -> str:

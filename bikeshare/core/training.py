@@ -221,7 +221,9 @@ ADAPTATION_RATIO = 3.0
 """Total weight of the rows since `adapt_since` against all rows before.
 
 Measured a week into a changed world (morning peak halved and moved): WAPE of the next week 24.2 % with the old model,
-22.6 % unweighted, 21.0 % at ratio 1, 19.6 % at 3 and at 10; after two weeks 1, 3 and 10 are ties.
+22.6 % unweighted, 21.0 % at ratio 1, 19.6 % at 3 and at 10; after two weeks 1, 3 and 10 are ties. Against no
+adaptation, on the 14 days after a retrain with 3, 4, 5 or 7 labelled days of half the commuters at home (since 7 May,
+9 May or 10 September 2012): better in all 12 cases, by 0.7 to 3.4 points.
 """
 
 

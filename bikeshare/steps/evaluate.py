@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bikeshare.core.batch import WeatherBatch
+from bikeshare.core.contract import WEATHER_CLASSES, WEATHER_NUMBERS
 from bikeshare.core.evaluation import score, score_slices
 from bikeshare.core.forecasting import Forecaster
-from bikeshare.core.grid import Floats
+from bikeshare.core.grid import Floats, hour_number
 from bikeshare.core.promotion import Contender, GatePolicy, PairedDifference, paired_bootstrap
+from bikeshare.core.single_hour import SingleHour, SingleHours
 from bikeshare.steps.doorstep import Progress, quiet
 from bikeshare.steps.train import CHAMPION, FORECAST, PLAN
 
@@ -104,20 +105,24 @@ def contender(judged: pd.DataFrame, column: str) -> Contender:
 def row_milliseconds(
     forecasters: Sequence[Forecaster], observations: pd.DataFrame, *, repeats: int = 200
 ) -> list[float]:
-    """CPU milliseconds of answering one row the way a live request is answered, one figure for each forecaster.
+    """CPU milliseconds of answering one hour the way a live request is answered, one figure for each forecaster.
 
     They answer in turns, so that whatever else the machine does slows all of them. The lower decile is taken: other
     work on the same core can only add to a measurement.
     """
-    newest = observations.tail(1)
-    now = newest["timestamp"].iloc[0].to_pydatetime()
-    recent, row = observations.tail(24 * 7 * 12), WeatherBatch.from_frame(newest)
-    snapshots = [forecaster.snapshot(recent, now) for forecaster in forecasters]
+    newest = observations.iloc[-1]
+    now = newest["timestamp"].to_pydatetime()
+    recent = observations.tail(24 * 7 * 12)
+    temp, feels, humidity, wind = (float(newest[name]) for name in WEATHER_NUMBERS)
+    question = SingleHour(
+        hour_number(now), temp, feels, humidity, wind, WEATHER_CLASSES.index(newest["weather"])
+    )
+    ready = [SingleHours(forecaster, forecaster.snapshot(recent, now)) for forecaster in forecasters]
     spent = np.empty((repeats, len(forecasters)))
     for turn in range(repeats):
-        for index, (forecaster, snapshot) in enumerate(zip(forecasters, snapshots, strict=True)):
+        for index, hours in enumerate(ready):
             started = time.thread_time_ns()
-            forecaster.predict(row, snapshot, now)
+            hours.predict([question], now)
             spent[turn, index] = time.thread_time_ns() - started
     return [float(lowest) / 1e6 for lowest in np.quantile(spent, 0.1, axis=0)]
 

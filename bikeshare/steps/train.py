@@ -6,7 +6,7 @@ every row.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -142,10 +142,13 @@ def train_challenger(
     champion = champion_of(registry)
     champion_end = None if champion is None else trained_until(champion)
     plan = plan_evaluation(*window, champion_end, request.config.adapt_since, request.gate)
+    since = request.config.adapt_since
+    if since is not None and since >= plan.test_start:
+        plan = replace(plan, reason=f"{plan.reason}; the change of {since:%Y-%m-%d} is younger than these, so the "
+                                    "adaptation to it, which only the shipped fit has, is not judged")
     progress(plan.reason)
-    forecasts = _walk(observations, window, plan, request, progress)
-    judged = forecasts[-1]
-    backtest = weekly_series(forecasts)
+    forecasts, promises = _walk(observations, window, plan, request, progress)
+    judged, backtest = forecasts[-1], weekly_series(promises)
     progress("fitting the version that may serve, on all rows")
     trained = train(observations, request.config, progress=None)
     scores, slices = score(judged["demand"], judged["prediction"]), score_slices(judged)
@@ -187,21 +190,28 @@ def train_challenger(
 def _walk(
     observations: pd.DataFrame, window: tuple[datetime, datetime], plan: EvaluationPlan, request: TrainingRequest,
     progress: Progress,
-) -> list[pd.DataFrame]:
-    """Honest forecasts of consecutive spans, each by the recipe fitted on what came before it; oldest first."""
-    policy = request.policy
+) -> tuple[Sequence[pd.DataFrame], Sequence[pd.DataFrame]]:
+    """Honest forecasts of consecutive spans, each by the recipe fitted on what came before it; oldest first.
+
+    Returns:
+        All of them, of which the gate judges the last, and the part that says what to expect of the version that may
+        serve. Hours of a changed world that were answered by a recipe from before it are no promise: as such they
+        would teach the monitor that the change is normal.
+    """
+    policy, since = request.policy, request.config.adapt_since
     folds = walk_forward(
         window[0], plan.test_start, window[1], weeks=policy.backtest_weeks, fold_days=policy.fold_days,
         min_train_days=policy.min_train_days,
     )
-    forecasts = []
+    forecasts, promises = [], []
     for number, fold in enumerate(folds, 1):
         progress(f"fold {number} of {len(folds)}: {fold.start:%Y-%m-%d} to {fold.end:%Y-%m-%d}")
         known = observations[observations["timestamp"] < fold.start]
         recipe = train(known, _for_fold(request.config, fold.start), progress=None)
-        frame = Forecaster.of(recipe).backtest_predict(observations, fold.start, fold.end)
-        forecasts.append(_with_slices(frame, observations))
-    return forecasts
+        frame = _with_slices(Forecaster.of(recipe).backtest_predict(observations, fold.start, fold.end), observations)
+        forecasts.append(frame)
+        promises.append(frame if since is None or since < fold.start else frame[frame["timestamp"] < since])
+    return forecasts, promises if any(len(frame) for frame in promises) else forecasts
 
 
 def _for_fold(config: TrainingConfig, start: datetime) -> TrainingConfig:

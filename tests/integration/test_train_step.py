@@ -147,6 +147,28 @@ def test_with_few_fresh_rows_the_champions_backtest_stands_for_it(lab: Lab) -> N
     assert "only 48 fresh hours" in decision.reason
 
 
+def test_hours_of_a_changed_world_that_the_recipe_did_not_know_are_no_promise(lab: Lab) -> None:
+    def weeks_until(name: str) -> list[str]:
+        backtest = load_artifact(lab.folder / name / "artifact").backtest
+        return [str(pd.Timestamp(week["start"]) + pd.Timedelta(days=7)) for week in backtest["weeks"]]
+
+    lab.train("steady", "2012-07-01")
+    lab.train("adapted", "2012-07-01", adapt_since="2012-06-20T00:00:00")
+
+    assert max(weeks_until("steady")) == "2012-07-01 00:00:00"
+    assert max(weeks_until("adapted")) == "2012-06-17 00:00:00"
+    plan = json.loads((lab.folder / "adapted" / "trial" / "plan.json").read_text())
+    assert plan["test_start"] > "2012-06-20"
+    assert "not judged" not in plan["reason"]
+
+
+def test_an_adaptation_that_no_row_can_judge_is_said_to_be_unjudged(lab: Lab) -> None:
+    lab.train("young", "2012-07-01", adapt_since="2012-06-28T00:00:00")
+    plan = json.loads((lab.folder / "young" / "trial" / "plan.json").read_text())
+    assert plan["test_start"] < "2012-06-28"
+    assert "the change of 2012-06-28 is younger than these" in plan["reason"]
+
+
 def test_too_little_history_is_refused_before_anything_is_registered(lab: Lab) -> None:
     before = len(lab.registry.versions())
     with pytest.raises(DataError):

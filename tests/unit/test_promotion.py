@@ -128,17 +128,17 @@ def test_bias_has_a_limit_that_widens_for_few_rows_and_for_a_worse_champion(
 
 
 def test_size_and_latency_have_budgets() -> None:
-    assert decide(contender(30), artifact_mb=14.9, row_ms=0.9).accepted
-    assert failed(decide(contender(30), artifact_mb=15.1, row_ms=0.9)) == ["size"]
-    assert decide(contender(30), artifact_mb=1, row_ms=4.9).accepted
-    assert failed(decide(contender(30), artifact_mb=1, row_ms=5.1)) == ["latency"]
+    assert decide(contender(30), artifact_mb=14.9, row_ms=0.4).accepted
+    assert failed(decide(contender(30), artifact_mb=15.1, row_ms=0.4)) == ["size"]
+    assert decide(contender(30), artifact_mb=1, row_ms=1.9).accepted
+    assert failed(decide(contender(30), artifact_mb=1, row_ms=2.1)) == ["latency"]
 
 
 def test_a_busy_machine_is_not_a_slow_model() -> None:
     assert decide(contender(30), row_ms=2.4, champion_row_ms=2.0).accepted
     assert failed(decide(contender(30), row_ms=2.6, champion_row_ms=2.0)) == ["latency"]
-    assert decide(contender(30), row_ms=0.9, champion_row_ms=0.3).accepted
-    assert failed(decide(contender(30), row_ms=1.1, champion_row_ms=0.3)) == ["latency"]
+    assert decide(contender(30), row_ms=0.4, champion_row_ms=0.1).accepted
+    assert failed(decide(contender(30), row_ms=0.6, champion_row_ms=0.1)) == ["latency"]
 
 
 def test_without_paired_rows_the_champions_backtest_stands_for_it() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bikeshare.core.drift import DriftPolicy
 from bikeshare.core.monitor_memory import Check, Memory, Recovery, Request
 from bikeshare.core.retraining import (
     Decision,
@@ -253,8 +254,8 @@ def test_a_promise_is_not_completed_while_data_are_broken() -> None:
     assert look(evidence(data_problems=(BROKEN,)), memory(request=asked), promised).action == "hold"
 
 
-def promoted_memory(*exceeded: bool, unhelpful: int = 0) -> Memory:
-    promoted = NOW - timedelta(days=8)
+def promoted_memory(*exceeded: bool, unhelpful: int = 0, days_ago: int = 9) -> Memory:
+    promoted = NOW - timedelta(days=days_ago)
     return memory(
         *exceeded, request=request(), recovery=Recovery("v2-2012W18-drift", promoted, 0.40, -0.2),
         unhelpful=unhelpful, settled=("v2-2012W18-drift",),
@@ -269,6 +270,29 @@ def test_recovery_is_announced_with_the_error_before_and_after() -> None:
     assert recovered[0].before_after[0] == ("WAPE, 7 days", "40.0%", "15.0%")
     assert decision.memory.recovery is None
     assert decision.memory.unhelpful == 0
+
+
+def test_a_retrain_has_helped_only_after_as_many_full_days_as_a_check_reads() -> None:
+    soon = look(evidence(), promoted_memory(days_ago=8), ended("promoted", 8))
+
+    assert soon.notices == ()
+    assert soon.memory.recovery is not None
+    assert POLICY.recovery_days == DriftPolicy().window_days
+
+
+@pytest.mark.parametrize(("changes", "runs", "since"), [
+    ({}, [("promoted", 8)], 12), ({"unhelpful": 1}, [("promoted", 8)], 1), ({}, [("failed", 8)], 1),
+    ({}, [("failed", 14.1)], 12), ({"unhelpful": 1, "request": None}, [], 12),
+])
+def test_the_changed_world_begins_with_the_first_retrain_that_was_asked_for(
+    changes: dict[str, object], runs: list[tuple[str, float]], since: int
+) -> None:
+    asked = request(adapt_since=datetime(2012, 5, 1), at=NOW - timedelta(days=runs[0][1] if runs else 8))
+    known = memory(True, True, **{"request": asked, "settled": (asked.run_key,), **changes})
+    decision = look(evidence(over=True, onset=datetime(2012, 5, 12)), known, *(ended(*run) for run in runs))
+
+    assert decision.action == "retrain"
+    assert decision.adapt_since == datetime(2012, 5, since)
 
 
 def test_a_promoted_run_opens_a_recovery_check_and_forgets_the_old_checks() -> None:
