@@ -25,7 +25,7 @@ def run(
     reason: Annotated[str, typer.Option(help="Why; goes to every record of the run.")] = "manual",
     run_key: Annotated[str, typer.Option(help="Name; a known name returns its run instead of starting one.")] = "",
     now: Annotated[str, typer.Option(help="ISO time of the run. Default: the clock's.")] = "",
-    window_start: Annotated[str, typer.Option(help="First hour to train on. Default: the oldest.")] = "",
+    window_start: Annotated[str, typer.Option(help="First hour to train on. Default: 775 days before the end.")] = "",
     window_end: Annotated[str, typer.Option(help="First hour not to train on. Default: the newest label.")] = "",
     adapt_since: Annotated[str, typer.Option(help="When the world changed, if it did.")] = "",
     holdout_days: Annotated[int | None, typer.Option(help="Days that judge a first version.", min=1)] = None,

@@ -178,5 +178,5 @@ def _before_after(recovery: Recovery, evidence: Evidence) -> tuple[tuple[str, st
         rows.append(("WAPE, 7 days", f"{recovery.wape_before:.1%}", f"{evidence.wape:.1%}"))
     if recovery.log_bias_before is not None and evidence.log_bias is not None:
         before, after = (math.expm1(value) for value in (recovery.log_bias_before, evidence.log_bias))
-        rows.append(("bias, 7 days", f"{before:+.1%}", f"{after:+.1%}"))
+        rows.append(("bias against the backtest's, 7 days", f"{before:+.1%}", f"{after:+.1%}"))
     return tuple(rows)

@@ -91,12 +91,24 @@ class Performance:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the backtest promises: centre of the bias and the limits of bias and WAPE."""
+    """What the backtest promises: centre of the bias and the limits of bias and WAPE.
+
+    Attributes:
+        bias_mu: Log-bias of the backtest; log(sum prediction / sum demand).
+        bias: Largest distance of a live log-bias from it.
+        wape: Largest live WAPE.
+        backtest_wape: WAPE of the backtest.
+    """
 
     bias_mu: float
     bias: float
     wape: float
     backtest_wape: float
+
+    @property
+    def bias_shares(self) -> tuple[float, float]:
+        """Lowest and highest bias, sum(prediction - demand) / sum(demand), that is within the limit."""
+        return float(np.expm1(self.bias_mu - self.bias)), float(np.expm1(self.bias_mu + self.bias))
 
 
 def score_days(labelled: pd.DataFrame) -> tuple[DayScore, ...]:
@@ -163,11 +175,12 @@ def judge_decay(performance: Performance | None, limits: Limits | None, policy: 
     if performance is None or limits is None or performance.hours < policy.min_labelled_hours:
         return ()
     bias = performance.log_bias - limits.bias_mu
-    side = "too many" if bias > 0 else "too few"
+    lowest, highest = limits.bias_shares
     return (
         Finding(
             "bias", abs(bias), limits.bias, abs(bias) > limits.bias,
-            f"{policy.window_days}-day bias {np.expm1(bias):+.1%} ({side} bikes promised; limit ±{limits.bias:.0%}).",
+            f"{policy.window_days}-day bias {np.expm1(performance.log_bias):+.1%} (backtest "
+            f"{np.expm1(limits.bias_mu):+.1%}, limits {lowest:+.1%} and {highest:+.1%}).",
         ),
         Finding(
             "wape", performance.wape, limits.wape, performance.wape > limits.wape,

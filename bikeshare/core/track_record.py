@@ -85,7 +85,7 @@ def records_of(hours: pd.DataFrame, names: Mapping[str, str]) -> list[Record]:
 
 def rolling_figure(
     label: str, series: Sequence[tuple[str, str, Sequence[float | None]]], days: Sequence[date], *, percent: bool,
-    limit: float | None = None, usual: tuple[float, float] | None = None, centred: bool = False,
+    limits: Sequence[float] = (), usual: tuple[float, float] | None = None,
 ) -> Figure:
     """A rolling error per day.
 
@@ -94,16 +94,13 @@ def rolling_figure(
         series: (name, style class, values) each.
         days: The axis.
         percent: Whether values are shares.
-        limit: The monitor's limit, drawn as a line (both signs when `centred`).
+        limits: The monitor's, of the present champion, drawn as lines.
         usual: What the backtest's own weeks did, drawn as a band.
-        centred: Whether values have a sign.
     """
     count = len(days)
     lines = [Line(name, kind, values) for name, kind, values in series]
-    if limit is not None:
-        lines.insert(0, Line("limit", "limit", [limit] * count))
-        if centred:
-            lines.insert(0, Line("", "limit", [-limit] * count))
+    for limit, name in zip(limits, ("limit of the champion", ""), strict=False):
+        lines.insert(0, Line(name, "limit", [limit] * count))
     band = [Area("backtest's weeks", "ours", [usual[0]] * count, [usual[1]] * count)] if usual else []
     return Figure(
         label=label,

@@ -138,7 +138,10 @@ def train(observations: pd.DataFrame, config: TrainingConfig, *, progress: Progr
     grid = grid_of(observations)
     place = np.flatnonzero(~np.isnan(grid.demand) & ~np.isnan(grid.weather).any(axis=1))
     if place.size < MINIMUM_ROWS:
-        raise DataError(f"{place.size} labelled rows are too few to train on: bring at least {MINIMUM_ROWS} (6 weeks)")
+        raise DataError(
+            f"{place.size} labelled rows are too few to train on: {MINIMUM_ROWS} (6 weeks) are needed, for a first "
+            "run nine weeks of history, as its newest quarter only judges"
+        )
     tell(f"features of {place.size} rows")
     matrix, base = grid_matrix(grid, place)
     weights = _weights(grid.start + place, config)

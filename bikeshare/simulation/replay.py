@@ -60,16 +60,30 @@ class Replayed:
         """Decisions by action."""
         return Counter(decision.action for decision in self.decisions)
 
+    def reactions(self) -> Counter[str]:
+        """What was done from the first day of the change on; renewals by age apart, which know nothing of it."""
+        since = self.changed_on or self.start
+        return Counter(
+            "age renewal" if _renews(decision) else decision.action
+            for day, decision in self._dated() if day >= since and decision.action != "none"
+        )
+
+    def _dated(self) -> list[tuple[date, Any]]:
+        return [(self.start + timedelta(days=offset), decision) for offset, decision in enumerate(self.decisions)]
+
     @property
     def detected_after_days(self) -> int | None:
         """Days from the injected change to the first decision that is not quiet; None when nothing was noticed."""
         if self.changed_on is None:
             return None
-        for offset, decision in enumerate(self.decisions):
-            day = self.start + timedelta(days=offset)
-            if day >= self.changed_on and decision.action != "none":
+        for day, decision in self._dated():
+            if day >= self.changed_on and decision.action != "none" and not _renews(decision):
                 return (day - self.changed_on).days
         return None
+
+
+def _renews(decision: Any) -> bool:
+    return bool(decision.action == "retrain" and decision.trigger == "age")
 
 
 def replay(
@@ -203,15 +217,18 @@ def to_markdown(year: Replayed, changes: Sequence[Replayed]) -> str:
             "",
             "Each from the same champion; the delay counts from the first changed hour, with the 24 h of the labels.",
             "",
-            "| change | first reaction after | reactions | runs | WAPE first week | WAPE last week |",
+            "Reactions are counted from the change on. A renewal by age is none: it would have come anyway.",
+            "",
+            "| change | first reaction after | reactions | renewals by age | WAPE first week | WAPE last week |",
             "| --- | --- | --- | --- | --- | --- |",
         ]
         for item in changes:
             start = item.changed_on or item.start
-            seen = ", ".join(f"{a} {n}" for a, n in sorted(item.counts().items()) if a != "none") or "none"
+            reactions = item.reactions()
+            seen = ", ".join(f"{a} {n}" for a, n in sorted(reactions.items()) if a != "age renewal") or "none"
             delay = "never" if item.detected_after_days is None else f"{item.detected_after_days} days"
             lines.append(
-                f"| {item.name} | {delay} | {seen} | {len(item.runs)} | "
+                f"| {item.name} | {delay} | {seen} | {reactions['age renewal']} | "
                 f"{_share(item.story.wape('served', start, start + timedelta(days=7)))} | "
                 f"{_share(item.story.wape('served', item.end - timedelta(days=7), item.end))} |"
             )

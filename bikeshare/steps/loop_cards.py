@@ -7,7 +7,7 @@ from bikeshare.core.timeline import Card, Evidence
 from bikeshare.ports import DecisionRecord, ObjectStore, RunIntent
 from bikeshare.steps.outcome import Outcome, read_outcome
 
-MEASURED = {"bias": "7-day bias, absolute", "wape": "7-day WAPE", "step": "48-hour step"}
+MEASURED = {"bias": "7-day bias, distance from the backtest's", "wape": "7-day WAPE", "step": "48-hour step"}
 """Findings that are shares; every other finding is a data rule that fired."""
 
 TITLES = {

@@ -76,8 +76,8 @@ def test_bias_is_centred_on_the_backtest_and_two_sided() -> None:
     assert [finding.exceeded for finding in judge_decay(low, LIMITS, POLICY)] == [True, False]
     assert [finding.exceeded for finding in judge_decay(high, LIMITS, POLICY)] == [True, False]
     assert judge_decay(low, centred, POLICY)[0].exceeded is False
-    assert "too few" in judge_decay(low, LIMITS, POLICY)[0].sentence
-    assert "too many" in judge_decay(high, LIMITS, POLICY)[0].sentence
+    assert "bias -15.0% (backtest +0.0%, limits -9.5% and +10.5%)" in judge_decay(low, LIMITS, POLICY)[0].sentence
+    assert "bias -15.0% (backtest -15.0%, limits -23.1% and -6.1%)" in judge_decay(low, centred, POLICY)[0].sentence
 
 
 def test_wape_over_its_limit_is_decay() -> None:

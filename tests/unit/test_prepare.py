@@ -71,6 +71,18 @@ def test_a_window_narrows_the_rows_and_changes_the_hash(ports: Ports, spring: pd
     assert future.data_hash == whole.data_hash
 
 
+def test_the_newest_two_years_and_some_weeks_are_trained_on_unless_a_run_says_otherwise(
+    ports: Ports, spring: pd.DataFrame
+) -> None:
+    for years in (0, 1, 2, 3):
+        older = spring.assign(timestamp=spring["timestamp"] - pd.Timedelta(days=364 * years))
+        ports.records.upsert_observations(older)
+    made = prepare(ports, run_key="k", now=NOW, wall_now=WALL)
+    everything = prepare(ports, run_key="k", now=NOW, wall_now=WALL, window_start=datetime(2000, 1, 1))
+    assert made.window == (datetime(2010, 5, 4), datetime(2012, 5, 31, 1))
+    assert everything.window[0] == datetime(2009, 5, 5)
+
+
 def test_a_recent_refused_day_stops_the_training_an_old_one_is_left_out(ports: Ports, spring: pd.DataFrame) -> None:
     old = fahrenheit(spring, datetime(2012, 5, 12), datetime(2012, 5, 13))
     land(ports.store, old)

@@ -93,12 +93,13 @@ def test_a_missing_hour_is_a_gap_in_the_figure() -> None:
     assert hours_figure(frame.iloc[:0]).positions == []
 
 
-def test_a_limit_of_something_with_a_sign_is_drawn_twice() -> None:
-    one = rolling_figure("x", [("s", "ours", [0.1])], days(1), percent=True, limit=0.2)
-    two = rolling_figure("x", [("s", "ours", [0.1])], days(1), percent=True, limit=0.2, centred=True)
+def test_every_limit_is_drawn_and_one_of_them_is_named() -> None:
+    one = rolling_figure("x", [("s", "ours", [0.1])], days(1), percent=True, limits=(0.2,))
+    two = rolling_figure("x", [("s", "ours", [0.1])], days(1), percent=True, limits=(-0.1, 0.2))
 
+    assert [line.name for line in two.lines] == ["", "limit of the champion", "s"]
     assert [line.values for line in one.lines] == [[0.2], [0.1]]
-    assert [line.values for line in two.lines] == [[-0.2], [0.2], [0.1]]
+    assert [line.values for line in two.lines] == [[0.2], [-0.1], [0.1]]
 
 
 def test_the_band_of_the_backtest_is_the_middle_of_its_weeks() -> None:

@@ -40,7 +40,7 @@ def _judged(found: Sequence[DecisionRecord]) -> None:
     looks = [(record.decided_at, record.evidence) for record in found]
     for name, heading, note in (
         ("wape", "7-day WAPE against its limit", "Learned from the champion's own backtest; decay must be confirmed."),
-        ("bias", "7-day bias, absolute, against its limit", "Centred on the backtest's bias."),
+        ("bias", "7-day bias against its limit", "Its distance from the backtest's bias, in either direction."),
         ("step", "48-hour step against its limit", "A step asks for a person and holds retraining."),
     ):
         frame.chart(heading, finding_figure(looks, name), note=note,

@@ -75,14 +75,14 @@ def _rolling(world: World, hours: Any, days: list[date]) -> None:
     known = [(name, kind) for name, kind, _ in SERIES if name in curves]
     frame.chart("WAPE, 7 days", rolling_figure(
         "Rolling WAPE", [(name, kind, curves[name].wape) for name, kind in known], days, percent=True,
-        limit=limits.wape if limits else None, usual=usual_weeks(backtest),
+        limits=(limits.wape,) if limits else (), usual=usual_weeks(backtest),
     ), note="The band is what the champion's backtest did, week by week.")
     frame.chart("MAE, 7 days, bikes per hour", rolling_figure(
         "Rolling MAE", [(name, kind, curves[name].mae) for name, kind in known], days, percent=False,
     ))
     frame.chart("Bias, 7 days", rolling_figure(
         "Rolling bias", [(name, kind, curves[name].bias) for name, kind in known], days, percent=True,
-        limit=limits.bias if limits else None, centred=True,
+        limits=limits.bias_shares if limits else (),
     ), note="Above zero: more bikes promised than ridden.")
 
 
