@@ -74,6 +74,24 @@ def test_without_a_key_nobody_rolls_back_from_here(damaged: App, visit: Open) ->
     expect(page.get_by_role("button", name="Roll back to version")).to_have_count(0)
 
 
+def test_live_quality_does_without_the_first_model(
+    play: Path, root: Path, visit: Open, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(play, home)
+    kept = home / "dashboard" / "models" / "1"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
+    (kept / "contract.json").write_text("{}", encoding="utf-8")
+    with dashboard(root, home, clock=clock(home), predictor_url=f"http://127.0.0.1:{free_port()}") as app:
+        page = visit(app, "quality")
+
+        expect(page.locator("[data-testid=stMain]")).to_contain_text("The first model cannot be fetched")
+        table = page.locator(".panel", has_text="On the same hours")
+        expect(table).to_contain_text("served (champion)")
+        expect(table).not_to_contain_text("frozen")
+
+
 def test_on_a_cluster_the_page_names_the_command_that_rolls_back(play: Path, root: Path, visit: Open) -> None:
     """There the dashboard has no right to change anything, key or not."""
     with dashboard(root, play, clock=clock(play), rollout="kubernetes", api_key=KEY,

@@ -18,7 +18,8 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "slack"
 DRIFT = Alert(
     kind="drift", key="drift:v3-2012W20-drift", incident="run:v3-2012W20-drift",
     title="The forecast has decayed; a retrain was requested",
-    reason="Decay confirmed on 2 of the last 3 daily checks: 7-day bias +30.2% (backtest +0.9%, limits -8.7% and +11.5%).",
+    reason="Decay confirmed on 2 of the last 3 daily checks: 7-day bias +30.2% (backtest +0.9%, limits -8.7% and "
+           "+11.5%).",
     action="A training run was requested; the champion serves until a better version has passed the gate.",
     at=datetime(2012, 5, 14, 6),
     moved=(("bias", "7-day bias +30.2% (backtest +0.9%, limits -8.7% and +11.5%)."),
@@ -47,8 +48,8 @@ HELD = Alert(
 RETRAINED = Alert(
     kind="retrained", key="retrained:4", incident="run:v3-2012W20-drift", title="Version 4 replaced 3 as champion",
     reason="Requested because: Decay confirmed on 2 of the last 3 daily checks: 7-day bias +30.2% (backtest "
-           "+0.9%, limits -8.7% and +11.5%). Gate: MAE 41.3, WAPE 13.1%: passes all 12 checks against the champion and the "
-           "naive rule [240 rows; judged on the newest 240 of 336 hours that the champion never saw].",
+           "+0.9%, limits -8.7% and +11.5%). Gate: MAE 41.3, WAPE 13.1%: passes all 12 checks against the champion and "
+           "the naive rule [240 rows; judged on the newest 240 of 336 hours that the champion never saw].",
     action="Version 4 passed the gate and the live checks and takes all traffic.", at=datetime(2012, 5, 14, 6, 20),
     before_after=(("WAPE, same unseen rows", "30.4%", "13.1%"),), command="bikeshare registry rollback",
 )

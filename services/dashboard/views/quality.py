@@ -8,7 +8,14 @@ import streamlit as st
 
 from bikeshare.core.drift import limits_from
 from bikeshare.core.timeline import facts_html
-from bikeshare.core.track_record import hours_figure, records_of, rolling, rolling_figure, usual_weeks
+from bikeshare.core.track_record import (
+    WINDOW_DAYS,
+    hours_figure,
+    records_of,
+    rolling,
+    rolling_figure,
+    usual_weeks,
+)
 from bikeshare.errors import BikeshareError
 from services.dashboard import frame
 from services.dashboard import world as data
@@ -26,8 +33,9 @@ def show() -> None:
     with frame.guard("Live quality", "Check that the records are up: `bikeshare doctor` names what is missing."):
         span = SPANS[st.segmented_control("Span", list(SPANS), default="6 weeks", required=True,
                                           label_visibility="collapsed")]
-        days = data.days_with_labels(world, span)
-        hours = data.compared(world, tuple(days), _frozen(world)).hours if days else None
+        # The first point of a seven-day average needs the six days before it.
+        days = data.days_with_labels(world, span + WINDOW_DAYS - 1)
+        hours = _compared(world, tuple(days)) if days else None
         if hours is None or hours.empty:
             frame.nothing(
                 "No answer has met its truth yet",
@@ -35,20 +43,22 @@ def show() -> None:
                 "hours (`bikeshare data import`), or play the demo: `make up`.",
             )
             return
-        _records(hours)
+        shown = days[-span:]
+        _records(hours[hours["timestamp"].dt.date >= shown[0]])
         last = hours["timestamp"].max().date()
         recent = hours[hours["timestamp"].dt.date > last - timedelta(days=7)]
         frame.chart("Predicted against actual, last 7 days, bikes per hour", hours_figure(recent))
-        served = [day for day in days if day >= hours["timestamp"].min().date()]
+        served = [day for day in shown if day >= hours["timestamp"].min().date()]
         _rolling(world, hours, served)
 
 
-def _frozen(world: World) -> str | None:
+def _compared(world: World, days: tuple[date, ...]) -> Any:
+    """Served, naive and frozen; without the frozen model when it cannot be fetched."""
     try:
-        return data.frozen_version(world)
-    except BikeshareError:
-        st.caption("The registry does not answer: the frozen model is left out.")
-        return None
+        return data.compared(world, days, data.frozen_version(world)).hours
+    except BikeshareError as error:
+        st.caption(f"The first model cannot be fetched, so it is left out: {error}")
+        return data.compared(world, days, None).hours
 
 
 def _records(hours: Any) -> None:
