@@ -5,13 +5,14 @@ convention (MLFLOW_TRACKING_URI, SLACK_*, PUSHGATEWAY_URL). A misspelt `BIKESHAR
 """
 
 import json
+import math
 import os
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from bikeshare.core.drift import DriftPolicy
 from bikeshare.core.promotion import GatePolicy
@@ -21,6 +22,15 @@ from bikeshare.core.tolerances import ValidationPolicy
 from bikeshare.errors import ConfigurationError
 
 PREFIX = "BIKESHARE_"
+
+POLICIES = ("validation", "gate", "rollout_checks", "drift", "retraining")
+"""Settings that hold a policy: one JSON document, or one variable for each field after `__`."""
+
+AT_LEAST_ONE = frozenset({
+    "confirm", "of_last", "window_days", "step_days", "baseline_days", "holdout_days", "min_rows", "bias_rows",
+    "full_slice_rows", "bootstrap_rounds", "golden_hours", "golden_attempts", "probe_requests",
+})
+"""Fields of policies that mean nothing at 0; the others turn a rule off or make it strict."""
 
 
 class Settings(BaseSettings):
@@ -112,10 +122,45 @@ class Settings(BaseSettings):
     )
     environment_name: str = Field(default="embedded", description="Shown in alerts and reports.")
 
+    @field_validator(*POLICIES, mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        """Lists and mappings inside a policy arrive as JSON when they are set one by one."""
+        if not isinstance(value, dict):
+            return value
+        read = dict(value)
+        for name, part in value.items():
+            if isinstance(part, str) and part[:1] in ("[", "{"):
+                try:
+                    read[name] = json.loads(part)
+                except ValueError as error:
+                    raise ValueError(f"{name} is {part!r}, which is not JSON: {error}") from error
+        return read
+
+    @field_validator(*POLICIES, mode="after")
+    @classmethod
+    def _sensible(cls, policy: Any) -> Any:
+        """A policy that cannot be meant would not fail, it would decide."""
+        for name, value in asdict(policy).items():
+            for number in value.values() if isinstance(value, dict) else (value,):
+                if not isinstance(number, int | float):
+                    continue
+                least = 1 if name in AT_LEAST_ONE else 0
+                most = 1 if name.endswith("_share") or name == "confidence" else math.inf
+                if not (math.isfinite(number) and least <= number <= most):
+                    span = f"from {least} to 1" if most == 1 else f"of {least} or more"
+                    raise ValueError(f"{type(policy).__name__}: {name} is {number}, a number {span} is needed")
+        return policy
+
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
         if self.slack_bot_token.get_secret_value() and not self.slack_channel:
             raise ValueError("SLACK_BOT_TOKEN is set but SLACK_CHANNEL is empty: name the channel id")
+        if self.retraining.confirm > self.retraining.of_last:
+            raise ValueError(
+                f"BIKESHARE_RETRAINING: {self.retraining.confirm} checks cannot be over a limit among the last "
+                f"{self.retraining.of_last}: let confirm be at most of_last"
+            )
         return self
 
     @property
@@ -175,6 +220,10 @@ def load_settings() -> Settings:
         )
     try:
         return Settings()
+    except SettingsError as error:
+        raise ConfigurationError(
+            f"settings are wrong: {error}: {error.__cause__}; a policy is one JSON object"
+        ) from error
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']} (got {item['input']!r})"

@@ -1,6 +1,7 @@
 """Settings: read once, unknown names refused, and passed on to children without loss."""
 
 import importlib.util
+from dataclasses import asdict, is_dataclass
 from datetime import date
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from bikeshare.core.promotion import GatePolicy
 from bikeshare.core.retraining import RetrainingPolicy
 from bikeshare.errors import ConfigurationError
-from bikeshare.settings import Settings, load_settings
+from bikeshare.settings import AT_LEAST_ONE, POLICIES, Settings, load_settings
 from bikeshare.simulation.rehearsal import Rehearsal
 from bikeshare.simulation.stage import Stage
 from bikeshare.simulation.world import World
@@ -42,6 +43,42 @@ def test_a_misspelt_policy_field_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
     with pytest.raises(ConfigurationError, match="cooldown_day"):
         load_settings()
+
+
+@pytest.mark.parametrize(("variable", "value", "problem"), [
+    ("BIKESHARE_GATE", "{bad", '"gate".*JSON object'),
+    ("BIKESHARE_GATE__SLICE_RATIOS", "{bad", "slice_ratios is '{bad', which is not JSON"),
+    ("BIKESHARE_GATE__MIN_ROWS", "0", "min_rows is 0, a number of 1 or more"),
+    ("BIKESHARE_GATE__TEST_SHARE", "1.5", "test_share is 1.5, a number from 0 to 1"),
+    ("BIKESHARE_GATE__SLICE_RATIOS", '{"rain": -1}', "slice_ratios is -1"),
+    ("BIKESHARE_DRIFT__SPREAD", "nan", "spread is nan"),
+    ("BIKESHARE_DRIFT__STEP_LIMIT", "inf", "step_limit is inf"),
+    ("BIKESHARE_RETRAINING__HOLD_HOURS", "-1", "hold_hours is -1"),
+    ("BIKESHARE_RETRAINING__CONFIRM", "4", "4 checks .* the last 3"),
+])
+def test_a_policy_that_cannot_be_meant_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, problem: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ConfigurationError, match=problem):
+        load_settings()
+
+
+def test_every_field_of_a_policy_can_be_set_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIKESHARE_GATE__SLICE_RATIOS", '{"rain": 1.3}')
+    monkeypatch.setenv("BIKESHARE_GATE__JUDGED_SLICES", '["rain", "weekend"]')
+    monkeypatch.setenv("BIKESHARE_RETRAINING__COOLDOWN_DAYS", "0")
+
+    found = load_settings()
+    assert found.gate == GatePolicy(slice_ratios={"rain": 1.3}, judged_slices=("rain", "weekend"))
+    assert found.retraining == RetrainingPolicy(cooldown_days=0)
+
+
+def test_the_lists_of_policies_and_of_their_fields_are_complete() -> None:
+    policies = {name: field.default for name, field in Settings.model_fields.items() if is_dataclass(field.default)}
+    assert set(policies) == set(POLICIES)
+    assert {name for policy in policies.values() for name in asdict(policy)} >= AT_LEAST_ONE
 
 
 def test_a_bot_token_without_a_channel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
