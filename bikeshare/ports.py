@@ -161,6 +161,16 @@ class Records(Protocol):
         """Insert or replace observations by timestamp (contract columns); return the number of rows."""
         ...
 
+    def replace_observations(self, frame: pd.DataFrame, days: Sequence[date]) -> int:
+        """Let these days hold exactly the rows of `frame` (contract columns), in one transaction; return their number.
+
+        A day that is delivered again with fewer hours loses the others.
+
+        Raises:
+            DataError: a value is missing, a row repeats, or a row is of none of the days.
+        """
+        ...
+
     def observations(self, start: datetime | None = None, end: datetime | None = None) -> pd.DataFrame:
         """Observations with start <= timestamp < end, ordered, contract columns."""
         ...

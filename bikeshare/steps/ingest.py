@@ -302,7 +302,8 @@ def _accept(records: Records, items: Sequence[_Judged]) -> int:
     frames = [item.frame for item in items if item.frame is not None]
     if not frames:
         return 0
-    rows = records.upsert_observations(pd.concat(frames, ignore_index=True))
+    days = [item.batch.day for item in items if item.frame is not None]
+    rows = records.replace_observations(pd.concat(frames, ignore_index=True), days)
     for attempt in range(1, _ATTEMPTS + 1):
         document, revision = records.load_state(STATE)
         try:

@@ -1,13 +1,16 @@
 """What `bikeshare serve` runs: the front over predictors of this checkout, until SIGTERM or Ctrl-C."""
 
 import asyncio
+import fcntl
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from bikeshare.errors import Conflict
 from bikeshare.settings import Settings
 from services.predictor.child import Launch, Launcher
 from services.predictor.front import start
@@ -41,15 +44,39 @@ def predictor_launcher(settings: Settings, checkout: Path) -> Launcher:
 async def serve(
     settings: Settings, checkout: Path, *, host: str, port: int, announce: Callable[[str], None]
 ) -> None:
-    """Run front, control API and predictors until SIGTERM or Ctrl-C."""
+    """Run front, control API and predictors until SIGTERM or Ctrl-C.
+
+    Raises:
+        Conflict: another one runs on this home; a second would replace the token that steers the first.
+    """
+    home = settings.home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    with _alone(home):
+        await _serve(settings, checkout, home, host=host, port=port, announce=announce)
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Hold the home's lock; the operating system gives it back whatever ends this process."""
+    with (home / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                f"another `bikeshare serve` runs on {home}: end it, or give this one another BIKESHARE_HOME"
+            ) from None
+        yield
+
+
+async def _serve(
+    settings: Settings, checkout: Path, home: Path, *, host: str, port: int, announce: Callable[[str], None]
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     launch = predictor_launcher(settings, checkout)
-    running = await start(
-        launch, settings.home.absolute(), host=host, port=port, control_port=settings.supervisor_port
-    )
+    running = await start(launch, home, host=host, port=port, control_port=settings.supervisor_port)
     try:
         announce(f"listening on http://{host}:{port}")
         version = settings.model_version or running.supervisor.remembered()

@@ -128,6 +128,22 @@ def test_upserting_again_replaces_and_never_doubles(records: Records, history: p
     assert stored["casual"].isna().sum() == 10
 
 
+def test_replaced_days_hold_exactly_the_new_rows(records: Records, history: pd.DataFrame) -> None:
+    three = history[history["timestamp"].between("2012-05-01", "2012-05-03 23:00")].reset_index(drop=True)
+    records.upsert_observations(three)
+    second = three[three["timestamp"].dt.day == 2]
+    assert records.replace_observations(second.iloc[3:], [date(2012, 5, 2)]) == 21
+    stored = records.observations()
+    assert len(stored) == 69
+    assert stored["timestamp"][stored["timestamp"].dt.day == 2].min() == pd.Timestamp(2012, 5, 2, 3)
+
+    with pytest.raises(DataError, match="none of the days"):
+        records.replace_observations(three, [date(2012, 5, 2)])
+    with pytest.raises(DataError, match="twice"):
+        records.replace_observations(pd.concat([second, second]), [date(2012, 5, 2)])
+    pd.testing.assert_frame_equal(records.observations(), stored)
+
+
 def test_observations_with_a_hole_or_a_double_are_refused_whole(records: Records, history: pd.DataFrame) -> None:
     hole = history.iloc[:5].copy()
     hole.loc[3, "temp_c"] = np.nan

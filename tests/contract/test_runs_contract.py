@@ -204,6 +204,17 @@ def test_a_dead_run_is_dead_for_everybody_who_looks_at_once(local: LocalRuns, or
         assert local.get(run.run_id).status == "failed"
 
 
+def test_a_lost_document_does_not_stop_those_who_ask_about_other_runs(local: LocalRuns, tmp_path: Path) -> None:
+    lost = tmp_path / "home" / "runs" / "lost"
+    lost.mkdir(parents=True)
+    (lost / "run.json").touch()
+
+    assert local.active() == []
+    found = local.find("lost")
+    assert found is not None
+    assert (found.status, found.created_at) == ("failed", None)
+
+
 def test_a_run_outlives_the_process_that_asked_for_it(local: LocalRuns, orders: Path, package: Path) -> None:
     run = local.submit({"orders": str(orders)}, run_key="kept", reason="manual")
     other = LocalRuns(Path(run.url.removeprefix("file://")).parents[1], {}, package)

@@ -49,6 +49,18 @@ class MemoryRecords:
             self._observations[row[0].to_pydatetime()] = tuple(row)
         return len(typed)
 
+    def replace_observations(self, frame: pd.DataFrame, days: Sequence[date]) -> int:
+        self._answer()
+        if not set(frame["timestamp"].dt.date) <= set(days):
+            raise DataError("a row is of none of the days")
+        before = dict(self._observations)
+        self._observations = {hour: row for hour, row in before.items() if hour.date() not in days}
+        try:
+            return self.upsert_observations(frame)
+        except DataError:
+            self._observations = before
+            raise
+
     def observations(self, start: datetime | None = None, end: datetime | None = None) -> pd.DataFrame:
         self._answer()
         rows = [

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bikeshare import cli
-from bikeshare.errors import DataError, Unavailable
+from bikeshare.commands import checkout, room
+from bikeshare.errors import ConfigurationError, DataError, Unavailable
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -92,3 +93,16 @@ def test_errors_become_one_line_and_their_exit_code(
 
     assert end.value.code == code
     assert capsys.readouterr().err == f"bikeshare: {error}\n"
+
+
+def test_a_folder_services_of_somebody_else_is_not_taken_for_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    for name in ("services", "pipelines"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert checkout() == root
+    assert room("services.monitor.check").__file__ == str(root / "services" / "monitor" / "check.py")
+    with pytest.raises(ConfigurationError, match=r"services\.nobody.*run from a checkout"):
+        room("services.nobody")

@@ -427,6 +427,18 @@ def test_two_passes_at_once_lose_no_day_of_the_manifest(
     assert set(manifest) == {"2012-03-01"} | {f"2012-03-{day:02d}" for day in range(5, 11)}
 
 
+def test_a_day_delivered_again_with_fewer_hours_loses_the_others(
+    store: MemoryStore, records: MemoryRecords, week: pd.DataFrame
+) -> None:
+    land(store, week)
+    process_new(store, records, None, NOW)
+    land(store, week[week["timestamp"] != "2012-03-07 04:00:00"])
+    assert process_new(store, records, None, NOW).accepted_days == (BAD,)
+    kept = records.observations(datetime(2012, 3, 5))
+    assert len(kept) == len(week) - 1
+    assert datetime(2012, 3, 7, 4) not in set(kept["timestamp"])
+
+
 def test_limits_grow_with_accepted_days_exactly_as_if_learned_at_once(
     store: MemoryStore, records: MemoryRecords, week: pd.DataFrame
 ) -> None:

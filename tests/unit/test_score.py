@@ -26,8 +26,9 @@ def copy(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in sorted({name.partition("::")[0] for name in WANTED}):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(root / name, tmp_path / name)
-    for room in ("services", "pipelines"):
-        (tmp_path / room).mkdir()
+    (tmp_path / "services" / "predictor").mkdir(parents=True)
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "local.py").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -39,20 +39,40 @@ class FrameRows:
 
     def upsert_observations(self, frame: pd.DataFrame) -> int:
         """Insert or replace observations by timestamp; DataError when a value is missing or a row repeats."""
+        return self._write_observations(frame, ())
+
+    def replace_observations(self, frame: pd.DataFrame, days: Sequence[date]) -> int:
+        """Let these days hold exactly the rows of the frame; DataError also for a row of another day."""
+        return self._write_observations(frame, days)
+
+    def _write_observations(self, frame: pd.DataFrame, emptied: Sequence[date]) -> int:
         from bikeshare.core.observations import conform
 
         typed = conform(frame)
         _refuse_holes(typed)
+        strangers = typed["timestamp"][~typed["timestamp"].dt.date.isin(emptied)]
+        if emptied and len(strangers):
+            raise DataError(f"{strangers.iloc[0]} is of none of the days that are replaced: write each day's own hours")
         columns = [_texts(typed["timestamp"], self._db.is_sqlite)]
         for name in COLUMNS[1:]:
             values = typed[name].astype(object).where(typed[name].notna(), None)
             columns.append(values.tolist())
         rows = list(zip(*columns, strict=True))
         updates = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
-        if rows:
-            self._db.write(lambda connection: self._db.bulk_insert(
-                connection, observations, COLUMNS, rows, f"(timestamp) DO UPDATE SET {updates}"
-            ))
+
+        def write(connection: Connection) -> None:
+            for day in emptied:
+                start = datetime.combine(day, time())
+                connection.execute(delete(observations).where(
+                    observations.c.timestamp >= start, observations.c.timestamp < start + timedelta(days=1)
+                ))
+            if rows:
+                self._db.bulk_insert(
+                    connection, observations, COLUMNS, rows, f"(timestamp) DO UPDATE SET {updates}"
+                )
+
+        if rows or emptied:
+            self._db.write(write)
         return len(rows)
 
     def observations(self, start: datetime | None = None, end: datetime | None = None) -> pd.DataFrame:

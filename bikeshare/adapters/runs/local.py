@@ -11,6 +11,7 @@ cannot leave a lock behind, and a recycled process id cannot keep a dead run ali
 
 import fcntl
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from urllib.parse import unquote, urlsplit
 
 from bikeshare.errors import ConfigurationError, DataError, NotFound
 from bikeshare.ports import Run, RunStatus
+
+logger = logging.getLogger("bikeshare.runs")
 
 _ENDED = ("succeeded", "failed")
 
@@ -136,7 +139,11 @@ def update_run(folder: Path, **changes: Any) -> None:
 
 def _read(folder: Path) -> Run:
     alive = _is_alive(folder)  # before reading: a run that ends in between has written its end by then
-    document = read_run(folder)
+    try:
+        document = read_run(folder)
+    except DataError as error:  # a lost document must not stop those who ask about other runs
+        logger.warning("%s", error)
+        return Run(folder.name, folder.name, "running" if alive else "failed", folder.as_uri(), None)
     status: RunStatus = document["status"]
     if status not in _ENDED and not alive:
         status = "failed"
@@ -161,7 +168,10 @@ def _was_never_started(folder: Path) -> bool:
     """True when the submitter died between writing the document and starting the process."""
     if _is_alive(folder):
         return False
-    document = read_run(folder)
+    try:
+        document = read_run(folder)
+    except DataError:
+        return False
     return document["status"] == "pending" and document.get("pid") is None
 
 

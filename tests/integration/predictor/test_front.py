@@ -353,6 +353,19 @@ def test_the_real_command_switches_restarts_and_ends_cleanly(world: World) -> No
 
 
 @pytest.mark.timeout(120)
+def test_a_second_command_on_the_same_home_is_refused(world: World) -> None:
+    port, control = free_port(), free_port()
+    arguments, environment = _serve(world, port, control, BIKESHARE_MODEL_VERSION="1")
+    with started(arguments, environment, port, world.home / "front.log"):
+        second, other = _serve(world, free_port(), free_port())
+        done = subprocess.run(second, env=other, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+        assert done.returncode == 1
+        assert f"another `bikeshare serve` runs on {world.home}" in done.stderr
+        assert LocalRollouts(f"http://127.0.0.1:{control}", world.home).serving_version() == "1"
+
+
+@pytest.mark.timeout(120)
 def test_children_end_when_the_front_is_killed(world: World) -> None:
     port, control = free_port(), free_port()
     arguments, environment = _serve(world, port, control, BIKESHARE_MODEL_VERSION="1")
