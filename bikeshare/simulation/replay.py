@@ -217,9 +217,9 @@ def to_markdown(year: Replayed, changes: Sequence[Replayed]) -> str:
             "",
             "Each from the same champion; the delay counts from the first changed hour, with the 24 h of the labels.",
             "",
-            "Reactions are counted from the change on. A renewal by age is none: it would have come anyway. `never`: the "
-            "daily level followed before an error passed its limit. With the late clock the truth itself is booked at "
-            "the wrong hour, so its error says nothing about the model; that nothing trained on it is what counts.",
+            "Reactions are counted from the change on. A renewal by age is none: it would have come anyway. `never`: "
+            "the daily level followed before an error passed its limit. With the late clock the truth itself is booked "
+            "at the wrong hour, so its error says nothing about the model; that nothing trained on it is what counts.",
             "",
             "| change | first reaction after | reactions | renewals by age | WAPE first week | WAPE last week |",
             "| --- | --- | --- | --- | --- | --- |",
