@@ -85,4 +85,6 @@ def standing(tags: Mapping[str, str], aliases: tuple[str, ...]) -> tuple[str, st
         return "refused", "bad"
     if tags.get("rollout") == "rolled_back":
         return "rolled back", "warn"
+    if tags.get("rollout") == "serving":
+        return "served before", "none"
     return (tags.get("rollout") or tags.get("status") or "registered").replace("_", " "), "none"

@@ -3,7 +3,8 @@
 The same figure and cards make the dashboard's Loop page.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from html import escape
@@ -151,22 +152,35 @@ def loop_figure(days: Sequence[Day], cards: Sequence[Card]) -> Figure:
         ticks=[(position, f"{day.day.day} {day.day:%b}") for position, day in enumerate(days)],
         form=share,
         lines=[line for line in lines if any(value is not None for value in line.values)],
-        marks=[
-            Mark(place[card.at.date()], card.kind, card.title, anchor(card))
-            for card in cards if card.at.date() in place and card.kind != "none"
-        ],
+        marks=_marks(place, cards),
         stretches=[part for part in stretches if part.title],
         ceiling=1.0,
     )
 
 
+def _marks(place: Mapping[date, int], cards: Sequence[Card]) -> list[Mark]:
+    """One mark for each kind of card on a day, which leads to the first of them: a monitor may look every hour."""
+    first: dict[tuple[date, str], Card] = {}
+    counts = Counter((card.at.date(), card.kind) for card in cards)
+    for card in sorted(cards, key=lambda item: item.at):
+        if card.at.date() in place and card.kind != "none":
+            first.setdefault((card.at.date(), card.kind), card)
+    times = {key: f", {count} times" if count > 1 else "" for key, count in counts.items()}
+    return [
+        Mark(place[day], kind, f"{card.title}{times[day, kind]}", anchor(card)) for (day, kind), card in first.items()
+    ]
+
+
 def condense(cards: Sequence[Card]) -> list[Card]:
-    """Cards in their order, with neighbouring quiet ones of the same state joined into the newest of them."""
+    """Cards in their order, with neighbouring looks that say the same joined into the newest of them.
+
+    Quiet ones of the same state are joined over days; holds and alerts of the same state within a day.
+    """
     found: list[Card] = []
     counts: list[int] = []
     for card in cards:
         last = found[-1] if found else None
-        if last is not None and last.kind == card.kind == "none" and last.state == card.state:
+        if last is not None and _says_the_same(last, card):
             newest = max(last, card, key=lambda item: item.until or item.at)
             counts[-1] += 1
             found[-1] = replace(
@@ -177,6 +191,14 @@ def condense(cards: Sequence[Card]) -> list[Card]:
             found.append(card)
             counts.append(1)
     return found
+
+
+def _says_the_same(last: Card, card: Card) -> bool:
+    if last.kind != card.kind or last.state != card.state or not card.state:
+        return False
+    same_day = (last.until or last.at).date() == last.at.date() == card.at.date()
+    repeated = card.kind in ("hold", "alert") and last.title.split(",")[0] == card.title.split(",")[0]
+    return card.kind == "none" or (same_day and repeated)
 
 
 def card_html(card: Card) -> str:
@@ -210,6 +232,8 @@ def when(card: Card) -> str:
     """The moment of a card, or the days that it spans."""
     if card.until is None:
         return f"{card.at:%a %d %b %Y, %H:%M}"
+    if card.until.date() == card.at.date():
+        return f"{card.at:%a %d %b %Y, %H:%M} to {card.until:%H:%M}"
     return f"{card.at.day} {card.at:%b} to {card.until.day} {card.until:%b %Y}"
 
 

@@ -1,10 +1,12 @@
 """What the loop did, as cards: decisions of the monitor and ends of runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+from bikeshare.core.checklist import occasion
 from bikeshare.core.timeline import Card, Evidence
-from bikeshare.ports import DecisionRecord, ObjectStore, RunIntent
+from bikeshare.ports import DecisionRecord, ModelVersion, ObjectStore, RunIntent
 from bikeshare.steps.outcome import Outcome, read_outcome
 
 MEASURED = {"bias": "7-day bias, distance from the backtest's", "wape": "7-day WAPE", "step": "48-hour step"}
@@ -119,6 +121,43 @@ def _ended(intent: RunIntent, outcome: Outcome, model_link: Callable[[str], str]
         outcome.finished_at, kind, title.format(version=outcome.version or "?", run_key=intent.run_key),
         outcome.reason, evidence=tuple(row for row in rows if row is not None), links=links,
     )
+
+
+def version_cards(
+    versions: Sequence[ModelVersion], since: datetime, told: Collection[str],
+    model_link: Callable[[str], str] | None = None,
+) -> list[Card]:
+    """What only the registry knows: versions of runs that nobody promised (the schedule's), and roll-backs.
+
+    Args:
+        versions: All versions with their tags.
+        since: Oldest moment to show.
+        told: Keys of the runs that have cards already.
+        model_link: Version -> address of its model card, None for no link.
+    """
+    cards = []
+    for item in versions:
+        links = (("model card", model_link(item.version)),) if model_link else ()
+        made, back = _moment(item.tags.get("trained_at")), _moment(item.tags.get("rolled_back_at"))
+        gate = item.tags.get("gate")
+        if made is not None and made >= since and gate is not None and item.tags.get("run_key") not in told:
+            accepted = gate == "accepted" and item.tags.get("rejected") != "true"
+            kind, title = ENDINGS["promoted" if accepted else "refused" if gate == "refused" else "rolled_back"]
+            cards.append(Card(
+                made, kind, title.format(version=item.version),
+                item.tags.get("gate_reason", ""), links=links,
+                evidence=(Evidence("run", item.tags.get("run_key", "")), Evidence("why", occasion(item.tags))),
+            ))
+        if back is not None and back >= since:
+            cards.append(Card(
+                back, "refused", f"Version {item.version} was rolled back", item.tags.get("rollout_reason", ""),
+                links=links,
+            ))
+    return cards
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def merge_cards(*groups: Sequence[Card]) -> list[Card]:

@@ -148,7 +148,9 @@ def roll_back(ports: Ports, now: datetime, reason: str, *, to: str | None = None
     ports.registry.set_alias("champion", target)
     if champion is not None and champion != target:
         ports.registry.set_alias("previous", champion)
-        ports.registry.tag(champion, {"rollout": "rolled_back", "rollout_reason": reason[:250]})
+        ports.registry.tag(champion, {
+            "rollout": "rolled_back", "rollout_reason": reason[:250], "rolled_back_at": now.isoformat(),
+        })
     ports.registry.tag(target, {"rollout": "serving", "rollout_at": now.isoformat()})
     _tell(ports, target, Alert(
         kind="rolled_back", key=f"rolled_back:{champion}:{target}:{now:%Y-%m-%dT%H}", incident=f"rollout:{champion}",

@@ -267,11 +267,23 @@ def dialog(page: Page, key: str) -> None:
 def test_rollback_needs_reason_key_and_confirmation(app: App, visit: Open) -> None:
     page = visit(app, "models")
     page.get_by_role("button", name=re.compile("Roll back to version 1")).click()
-    expect(page.get_by_role("button", name="Roll back now")).to_be_disabled()
+    page.get_by_role("button", name="Roll back now").click()
+    expect(page.get_by_text("A reason, the API key and the tick are needed; nothing was changed.")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)  # else the next words go into the one that closes
 
-    dialog(page, "wrong")
+    # From here on the keyboard alone.
+    page.get_by_role("button", name=re.compile("Roll back to version")).focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Why").wait_for()
+    page.get_by_label("Why").focus()
+    page.keyboard.type("tried in a test")
+    page.keyboard.press("Tab")
+    page.keyboard.type("wrong")
+    page.get_by_role("checkbox").focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Roll back now").focus()
+    page.keyboard.press("Enter")
 
     expect(page.get_by_text("The API key is wrong; nothing was changed.")).to_be_visible()
 
@@ -284,6 +296,7 @@ def test_rollback_serves_the_previous_version_and_back_again(app: App, visit: Op
     expect(page.get_by_text("Version 1 serves and is champion.")).to_be_visible()
     expect(page.locator("article.card", has_text="Version 1")).to_contain_text("champion")
     assert fact(visit(app, "forecast"), "model") == "v1"
+    expect(visit(app, "").locator("[data-testid=stMain]")).to_contain_text("Version 2 was rolled back")
 
     again = visit(app, "models")
     dialog(again, KEY)

@@ -67,6 +67,7 @@ def test_the_checklist_is_what_the_gate_wrote(tmp_path) -> None:
     [
         ({}, ("champion",), "champion"), ({"gate": "refused"}, (), "refused"), ({"rejected": "true"}, (), "refused"),
         ({"rollout": "rolled_back"}, ("previous",), "previous"), ({"rollout": "rolled_back"}, (), "rolled back"),
+        ({"rollout": "serving"}, ("champion",), "champion"), ({"rollout": "serving"}, (), "served before"),
         ({"status": "challenger"}, (), "challenger"), ({}, (), "registered"),
     ],
 )

@@ -20,8 +20,9 @@ from bikeshare.steps.look_back import (
     newest_days,
     without_silence,
 )
-from bikeshare.steps.loop_cards import ENDINGS, decision_cards, merge_cards, run_cards
+from bikeshare.steps.loop_cards import ENDINGS, decision_cards, merge_cards, run_cards, version_cards
 from bikeshare.steps.outcome import Outcome, write_outcome
+from services.dashboard.views.models import worth_a_card
 from tests.fakes.records import MemoryRecords
 from tests.fakes.store import MemoryStore
 from tests.unit.model_world import forecaster
@@ -112,6 +113,15 @@ def test_the_first_version_is_the_oldest_that_served() -> None:
     assert first_version([version("2")]) is None
 
 
+def test_versions_with_a_part_are_shown_however_old_they_are() -> None:
+    known = [version(str(number)) for number in range(30, 3, -1)]
+    known += [version("3", ("champion",)), version("2"), version("1", ("previous",))]
+
+    shown = [item.version for item in worth_a_card(known)]
+    assert shown == ["30", "29", "28", "27", "26", "25", "24", "3", "1"]
+    assert len(worth_a_card(known[:4])) == 4
+
+
 def test_decisions_become_cards_oldest_first() -> None:
     evidence = {"findings": [
         {"name": "wape", "value": 0.4, "limit": 0.3, "exceeded": True},
@@ -143,6 +153,31 @@ def test_runs_end_as_cards(result, kind, words) -> None:
     assert words in card.title
     assert [row.value for row in card.evidence] == ["31.0%", "24.0%", "a"]
     assert card.links == (("model card", "m/2"),)
+
+
+def test_what_only_the_registry_knows_becomes_cards() -> None:
+    def made(number: str, day: int, **tags: str) -> ModelVersion:
+        at = f"2012-01-0{day}T04:00:00"
+        return version(number, trained_at=at, run_key=f"run-{number}", reason="schedule", **tags)
+
+    since = datetime(2012, 1, 2)
+    cards = version_cards([
+        made("1", 1, gate="accepted"),
+        made("2", 2, gate="accepted", gate_reason="better", rollout="rolled_back", rollout_reason="it was odd",
+             rolled_back_at="2012-01-05T09:00:00"),
+        made("3", 3, gate="refused", gate_reason="worse", rejected="true"),
+        made("4", 4, gate="accepted", rejected="true"),
+        made("5", 5, gate="accepted"), made("6", 6),
+    ], since, {"run-5"}, lambda name: f"m/{name}")
+
+    assert [(card.at.day, card.kind, card.title, card.reason) for card in cards] == [
+        (2, "rollout", "Version 2 became champion", "better"),
+        (5, "refused", "Version 2 was rolled back", "it was odd"),
+        (3, "refused", "The gate refused version 3", "worse"),
+        (4, "refused", "Version 4 failed its roll-out", ""),
+    ]
+    assert cards[0].links == (("model card", "m/2"),)
+    assert [row.value for row in cards[0].evidence] == ["run-2", "The schedule asked for it."]
 
 
 def test_a_run_that_has_not_ended_says_so() -> None:

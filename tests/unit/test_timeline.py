@@ -1,6 +1,7 @@
 """The timeline page is self-contained, escapes what it shows, and draws gaps as gaps."""
 
 import re
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from bikeshare.core.timeline import Card, Day, Evidence, Timeline, card_html, condense, render, when
@@ -127,8 +128,23 @@ def test_a_decision_or_another_state_ends_a_stretch() -> None:
     assert [card.until is not None for card in condense(cards)] == [True, False, False, False]
 
 
-def test_decisions_that_did_something_are_never_joined() -> None:
+def test_decisions_that_did_something_are_joined_within_a_day_only() -> None:
+    hours = [replace(look(0, "hold"), at=datetime(2012, 1, 1, hour), reason=f"at {hour}") for hour in (6, 7, 8)]
     assert len(condense([look(0, "hold"), look(1, "hold")])) == 2
+    assert len(condense([look(0, "retrain"), look(0, "retrain")])) == 2
+    (card,) = condense(hours)
+    assert (card.title, card.reason) == ("Quiet, 3 looks in a row", "at 8")
+    assert when(card) == "Sun 01 Jan 2012, 06:00 to 08:00"
+
+
+def test_a_monitor_that_looks_every_hour_leaves_one_mark_a_day() -> None:
+    held = [replace(look(0, "hold"), at=datetime(2012, 1, 1, hour)) for hour in (8, 6, 7)]
+    html = page([day(0, 0.1), day(1, 0.1)], [*held, look(0, "retrain"), look(1, "hold")])
+
+    titles = re.findall(r'class="mark \w+"[^>]*><title>([^<]*)', wide(html))
+    assert titles == ["Quiet, 3 times", "Quiet", "Quiet"]
+    for target in re.findall(r'<a href="#([^"]+)"', html):
+        assert f'id="{target}"' in html
 
 
 def test_a_card_shows_what_fired() -> None:

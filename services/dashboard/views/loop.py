@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from html import escape
 from urllib.parse import quote
 
@@ -12,9 +12,10 @@ from bikeshare.core.advice import advise
 from bikeshare.core.diary import Diary
 from bikeshare.core.drift_view import report_key
 from bikeshare.core.timeline import Card, card_html, condense, facts_html, kind_label, loop_chart
+from bikeshare.errors import BikeshareError
 from bikeshare.ports import DecisionRecord
 from bikeshare.steps.look_back import chapters, days_until, without_silence
-from bikeshare.steps.loop_cards import decision_cards, merge_cards, run_cards
+from bikeshare.steps.loop_cards import decision_cards, merge_cards, run_cards, version_cards
 from services.dashboard import frame
 from services.dashboard import world as data
 from services.dashboard.world import World
@@ -36,8 +37,10 @@ def show() -> None:
                                           label_visibility="collapsed")]
         since = world.clock.now() - timedelta(days=span)
         found = data.decisions(world, since)
-        runs = run_cards(world.store, data.intents(world, since), _model_link)
-        cards = merge_cards(decision_cards(found, _links), runs)
+        intents = data.intents(world, since)
+        runs = run_cards(world.store, intents, _model_link)
+        told = {intent.run_key for intent in intents}
+        cards = merge_cards(decision_cards(found, _links), runs, _version_cards(world, since, told))
         chart = st.container()
         _cards(cards)
         # Last, because the frozen model takes seconds the first time; what is known is on the screen meanwhile.
@@ -62,6 +65,14 @@ def _links(record: DecisionRecord) -> list[tuple[str, str]]:
     if record.model_version:
         links.append((f"model v{record.model_version}", _model_link(record.model_version)))
     return links
+
+
+def _version_cards(world: World, since: datetime, told: set[str]) -> list[Card]:
+    try:
+        return version_cards(data.versions(world), since, told, _model_link)
+    except BikeshareError:
+        st.caption("The registry does not answer: runs of the schedule and roll-backs are left out.")
+        return []
 
 
 def _model_link(version: str) -> str:

@@ -14,7 +14,7 @@ from services.dashboard import world as data
 from services.dashboard.world import World
 
 SHOWN = 9
-"""Versions shown as cards, newest first; the list below them has all."""
+"""Versions shown as cards; the list below them has all."""
 
 MARKS = {"passed": ("ok", "passed"), "failed": ("bad", "failed"), "info": ("none", "info")}
 
@@ -39,7 +39,7 @@ def show() -> None:
 
 def _overview(known: Sequence[ModelVersion]) -> str:
     cards = []
-    for item in known[:SHOWN]:
+    for item in worth_a_card(known):
         word, kind = standing(item.tags, item.aliases)
         window = trained_on(item.tags)
         cards.append(
@@ -48,6 +48,13 @@ def _overview(known: Sequence[ModelVersion]) -> str:
             f"<p>{escape(occasion(item.tags))}</p></article>"
         )
     return f'<section class="cards">{"".join(cards)}</section>'
+
+
+def worth_a_card(known: Sequence[ModelVersion]) -> list[ModelVersion]:
+    """The newest versions, and in any case those that have a part now (champion, previous, challenger)."""
+    named = [item for item in known if item.aliases]
+    others = [item for item in known if not item.aliases][:max(0, SHOWN - len(named))]
+    return [item for item in known if item in named or item in others]
 
 
 def _choose(known: Sequence[ModelVersion]) -> str:
@@ -118,10 +125,16 @@ def _rollback(world: World, known: Sequence[ModelVersion]) -> None:
 @st.dialog("Roll back")
 def _confirm(world: World, champion: str, previous: str) -> None:
     st.write(f"All traffic goes from version {champion} to version {previous}. People are told.")
-    reason = st.text_input("Why", placeholder="Goes to the alert and to the version's tags")
-    key = st.text_input("API key", type="password")
-    sure = st.checkbox(f"Yes, serve version {previous}")
-    if not st.button("Roll back now", type="primary", disabled=not (sure and key and reason)):
+    # A form sends all of its fields at once, also to those who never leave the keyboard.
+    with st.form("roll-back", border=False):
+        reason = st.text_input("Why", placeholder="Goes to the alert and to the version's tags")
+        key = st.text_input("API key", type="password")
+        sure = st.checkbox(f"Yes, serve version {previous}")
+        asked = st.form_submit_button("Roll back now", type="primary")
+    if not asked:
+        return
+    if not (sure and key and reason):
+        st.error("A reason, the API key and the tick are needed; nothing was changed.")
         return
     if not hmac.compare_digest(key.encode(), world.settings.api_key.get_secret_value().encode()):
         st.error("The API key is wrong; nothing was changed.")
