@@ -150,7 +150,7 @@ def version_cards(
             ))
         if back is not None and back >= since:
             cards.append(Card(
-                back, "refused", f"Version {item.version} was rolled back", item.tags.get("rollout_reason", ""),
+                back, "alert", f"Version {item.version} was rolled back", item.tags.get("rollout_reason", ""),
                 links=links,
             ))
     return cards

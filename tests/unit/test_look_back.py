@@ -172,7 +172,7 @@ def test_what_only_the_registry_knows_becomes_cards() -> None:
 
     assert [(card.at.day, card.kind, card.title, card.reason) for card in cards] == [
         (2, "rollout", "Version 2 became champion", "better"),
-        (5, "refused", "Version 2 was rolled back", "it was odd"),
+        (5, "alert", "Version 2 was rolled back", "it was odd"),
         (3, "refused", "The gate refused version 3", "worse"),
         (4, "refused", "Version 4 failed its roll-out", ""),
     ]
