@@ -6,6 +6,7 @@ from typing import Any
 _NAMES = {
     "beginner": "beginner's forest: raw columns, scikit-learn defaults, 100 trees",
     "lightgbm": "LightGBM, our features, base and daily level",
+    "lightgbm_pair": "two LightGBM models in the place of our forests, averaged as ours are",
     "frozen": "ours, stateless, level frozen in the artifact",
     "stateless": "ours, stateless, online level",
     "history": "ours, history, online level",
@@ -57,7 +58,7 @@ def render(report: Mapping[str, Any]) -> str:
          0.94 <= intervals["95"]["coverage"] <= 0.96),
         ("artifact, MB compressed <= 15", report["artifact"]["compressed_mb"],
          report["artifact"]["compressed_mb"] <= 15),
-        ("one row, µs of CPU <= 500", report["artifact"]["row_microseconds"],
+        ("one hour in the serving path, µs of CPU <= 500", report["artifact"]["row_microseconds"],
          report["artifact"]["row_microseconds"] <= 500),
         ("ONNX against scikit-learn on every test row, relative <= 1e-4", report["onnx_parity"],
          report["onnx_parity"] <= 1e-4),
@@ -65,6 +66,19 @@ def render(report: Mapping[str, Any]) -> str:
     ]
     lines += ["", "## Targets", "", "| target | measured | reached |", "| --- | --- | --- |"]
     lines += [f"| {name} | {value:.4g} | {'yes' if reached else MISSED} |" for name, value, reached in targets]
+    if "seeds" in report:
+        shipped = {**ours, "seed": "shipped", "worst_cover_80": months[lowest]["cover_80"]}
+        lines += [
+            "", "## Other seeds", "",
+            "The targets are judged with the shipped seed; the spread says how much of a margin is luck.", "",
+            "| seed | RMSE | WAPE | below the best naive rule | worst month of the 80 % interval |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        lines += [
+            f"| {row['seed']} | {row['rmse']:.2f} | {row['wape']:.2%} | {1 - row['rmse'] / scores[best]['rmse']:.1%} | "
+            f"{row['worst_cover_80']:.1%} |"
+            for row in (shipped, *report["seeds"])
+        ]
     lines += [
         "", "## By month", "",
         f"RMSE / WAPE. Worst month by WAPE: {worst} ({months[worst]['prediction']['wape']:.1%}).", "",

@@ -156,12 +156,23 @@ class Settings(BaseSettings):
     def _consistent(self) -> "Settings":
         if self.slack_bot_token.get_secret_value() and not self.slack_channel:
             raise ValueError("SLACK_BOT_TOKEN is set but SLACK_CHANNEL is empty: name the channel id")
+        self._usable_home()
         if self.retraining.confirm > self.retraining.of_last:
             raise ValueError(
                 f"BIKESHARE_RETRAINING: {self.retraining.confirm} checks cannot be over a limit among the last "
                 f"{self.retraining.of_last}: let confirm be at most of_last"
             )
         return self
+
+    def _usable_home(self) -> None:
+        home = str(self.home)
+        if strange := sorted({sign for sign in home if sign in "?#%"}):
+            raise ValueError(
+                f"BIKESHARE_HOME is {home!r}: {' and '.join(strange)} would end or change the address of the database "
+                "in it; choose another folder"
+            )
+        if self.home.exists() and not self.home.is_dir():
+            raise ValueError(f"BIKESHARE_HOME is {home!r}, which is a file: name a folder")
 
     @property
     def store(self) -> str:

@@ -105,7 +105,7 @@ class MlflowRegistry:
     def set_alias(self, alias: str, version: str) -> None:
         """Point an alias at a version; NotFound when there is no such version."""
         with self._vendor(f"point alias {alias!r} at version {version}") as client:
-            client.get_model_version(self._name, version)
+            client.get_model_version(self._name, _number(version))
             client.set_registered_model_alias(self._name, alias, version)
 
     def delete_alias(self, alias: str) -> None:
@@ -118,14 +118,14 @@ class MlflowRegistry:
     def tag(self, version: str, tags: Mapping[str, str]) -> None:
         """Set tags on a version; NotFound when there is no such version."""
         with self._vendor(f"tag version {version}") as client:
-            client.get_model_version(self._name, version)
+            client.get_model_version(self._name, _number(version))
             for key, value in tags.items():
                 client.set_model_version_tag(self._name, version, key, value)
 
     def get(self, version: str) -> ModelVersion:
         """One version; NotFound if absent."""
         with self._vendor(f"read version {version}") as client:
-            found = client.get_model_version(self._name, version)
+            found = client.get_model_version(self._name, _number(version))
             model = self._model(client)
         return _to_version(found, {} if model is None else model.aliases)
 
@@ -150,7 +150,7 @@ class MlflowRegistry:
         """Copy the artifact directory of a version below `directory`; return where it is."""
         directory.mkdir(parents=True, exist_ok=True)
         with self._vendor(f"download version {version}") as client:
-            found = client.get_model_version(self._name, version)
+            found = client.get_model_version(self._name, _number(version))
             path = client.download_artifacts(found.run_id, ARTIFACT_PATH, str(directory))
         return Path(path)
 
@@ -242,6 +242,13 @@ class MlflowRegistry:
             params=[Param(key, str(value)) for key, value in params.items()],
             tags=[RunTag(key, str(value)) for key, value in tags.items()],
         )
+
+
+def _number(version: str) -> str:
+    """MLflow calls anything else an invalid parameter."""
+    if not version.isascii() or not version.isdigit():
+        raise NotFound(f"there is no version {version!r}: versions are numbers, see `bikeshare registry list`")
+    return version
 
 
 def _to_version(found: Any, aliases: Mapping[str, Any]) -> ModelVersion:

@@ -27,11 +27,19 @@ def replay(
 
     from bikeshare.commands import checkout
     from bikeshare.core.observations import load_uci
-    from bikeshare.simulation.replay import CHANGES, to_markdown
+    from bikeshare.errors import ConfigurationError
+    from bikeshare.simulation.replay import CHANGES, FIRST_RUN_DAYS, to_markdown
     from bikeshare.simulation.replay import replay as play
 
     console = Console(stderr=True, highlight=False)
     history = load_uci((checkout() / "data" / "hour.csv.gz").read_bytes())
+    first, last = (history["timestamp"].iloc[place].date() for place in (0, -1))
+    earliest = first + timedelta(days=FIRST_RUN_DAYS)
+    if not earliest <= start.date() < end.date() <= last + timedelta(days=1):
+        raise ConfigurationError(
+            f"cannot play {start.date()} to {end.date()}: the record is {first} to {last}, the first champion needs "
+            f"{FIRST_RUN_DAYS} days before the start, and the end comes after it"
+        )
     with console.status("training the first champion …") as status:
 
         def show(day: date, decision: Any) -> None:

@@ -19,8 +19,11 @@ def serve(
     """Serve until Ctrl-C; without a champion yet it answers 503 until the first roll-out."""
     import asyncio
 
+    from bikeshare.errors import ConfigurationError
     from bikeshare.settings import load_settings
 
+    if not host:
+        raise ConfigurationError("--host is empty: 127.0.0.1 is this machine only, 0.0.0.0 lets other machines in")
     settings = load_settings()
     room("services.predictor.logs").configure()
     door = room("services.predictor.serve")

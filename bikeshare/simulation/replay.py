@@ -24,6 +24,9 @@ USEFUL_SHARE = 0.05
 
 FORTNIGHT = timedelta(days=14)
 
+FIRST_RUN_DAYS = 63
+"""Nine weeks of history train and judge a first champion."""
+
 _EVER = datetime(2013, 1, 1)
 
 

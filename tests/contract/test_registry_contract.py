@@ -136,6 +136,14 @@ def test_versions_are_listed_newest_first_with_their_tags(registry: ModelRegistr
     assert listed[0].tags == {"number": "2"}
 
 
+def test_what_is_no_version_is_not_found(registry: ModelRegistry, tmp_path: Path) -> None:
+    for name in ("abc", "", "1.5", "-1"):
+        with pytest.raises(NotFound):
+            registry.get(name)
+        with pytest.raises(NotFound):
+            registry.download(name, tmp_path / "x")
+
+
 def test_a_missing_version_cannot_get_an_alias_or_a_tag(registry: ModelRegistry, artifact: Path) -> None:
     registry.register(start(registry), artifact, {})
     for action in (

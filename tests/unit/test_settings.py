@@ -81,6 +81,24 @@ def test_the_lists_of_policies_and_of_their_fields_are_complete() -> None:
     assert {name for policy in policies.values() for name in asdict(policy)} >= AT_LEAST_ONE
 
 
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%20b"])
+def test_a_home_that_no_database_url_can_hold_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv("BIKESHARE_HOME", str(tmp_path / name))
+
+    with pytest.raises(ConfigurationError, match="BIKESHARE_HOME.*choose another folder"):
+        load_settings()
+
+
+def test_a_home_that_is_a_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BIKESHARE_HOME", str(tmp_path / "file"))
+
+    with pytest.raises(ConfigurationError, match="is a file: name a folder"):
+        load_settings()
+
+
 def test_a_bot_token_without_a_channel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-secret-value")
 
