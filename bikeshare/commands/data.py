@@ -34,6 +34,7 @@ def land(
     from bikeshare.commands import checkout
     from bikeshare.core.moving import moved
     from bikeshare.core.observations import load_uci
+    from bikeshare.errors import DataError
     from bikeshare.steps.landing import land as land_days
 
     frame = load_uci(_read(source or checkout() / "data" / "hour.csv.gz"))
@@ -43,7 +44,13 @@ def land(
         frame = frame[frame["timestamp"] >= start]
     if end is not None:
         frame = frame[frame["timestamp"] < end]
-    store, _, _, _ = _world()
+    store, _, clock, settings = _world()
+    past = clock.now() - timedelta(days=settings.validation.max_past_days)
+    if len(frame) and frame["timestamp"].iloc[-1] < past:
+        raise DataError(
+            f"these days end {frame['timestamp'].iloc[-1]:%Y-%m-%d}, too long before {clock.now():%Y-%m-%d} to be "
+            "accepted: `--until today` moves the history by whole weeks"
+        )
     keys = land_days(store, frame) if len(frame) else []
     days = int(frame["timestamp"].dt.date.nunique())
     _say(as_json, {"days": days, "written": list(keys)}, f"{days} days, {len(keys)} written, the others unchanged")

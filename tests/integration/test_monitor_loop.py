@@ -126,6 +126,8 @@ def test_decay_is_confirmed_retrained_and_found_cured(world: MonitorWorld) -> No
     world.end_run(str(retrain.run_key), "promoted")
     after = world.days(6)
     assert after[0].state is State.COOLDOWN
+    assert "recovered" not in world.alerts.kinds(), "fewer than seven full days of labels speak for nothing"
+    world.days(4)
     assert "recovered" in world.alerts.kinds()
     recovered = next(alert for alert in world.alerts.sent if alert.kind == "recovered")
     assert recovered.incident == told.incident

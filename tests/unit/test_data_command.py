@@ -62,6 +62,16 @@ def test_from_landing_to_release(run: Any) -> None:
     assert run("quarantine", "list")[1].strip() == "the quarantine is empty"
 
 
+def test_history_that_is_too_old_to_be_accepted_is_not_landed(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "clock").write_text("2026-11-27T00:00:00", encoding="utf-8")
+
+    code, _, err = run("land")
+    assert code == 2
+    assert "these days end 2012-12-31" in err
+    assert "`--until today`" in err
+    assert json.loads(run("status", "--json")[1])["pending_days"] == []
+
+
 def test_history_can_be_moved_to_today(run: Any) -> None:
     code, out, _ = run("land", "--until", "2026-11-25", "--start", "2026-11-20", "--json")
     assert code == 0
