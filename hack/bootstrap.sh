@@ -61,7 +61,14 @@ install_kfp() {
   say "Kubeflow Pipelines $version: applied"
 }
 
-retry kubectl apply --server-side -f manifests/namespaces.yaml
+# A namespace of that name may be somebody's own: our labels would lift its Pod Security.
+ours='app.kubernetes.io/part-of=bikeshare'
+if [ "$(kubectl get namespace monitoring --ignore-not-found \
+  -o 'jsonpath={.metadata.name} {.metadata.labels.app\.kubernetes\.io/part-of}')" = 'monitoring ' ]; then
+  ours="$ours,app.kubernetes.io/component!=monitoring"
+  say "namespace monitoring exists and is not ours: left as it is"
+fi
+retry kubectl apply --server-side -l "$ours" -f manifests/namespaces.yaml
 python3 hack/make_secrets.py
 case ${KFP:-install} in
   install) install_kfp ;;

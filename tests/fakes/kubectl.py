@@ -86,12 +86,24 @@ def run_job(job: dict[str, Any], objects: dict[str, Any]) -> None:
     job["status"] = ended
 
 
-def apply(text: str, objects: dict[str, Any]) -> None:
-    """Store every object of a document; objects in a namespace that does not exist are refused."""
+def selected(item: dict[str, Any], selector: str) -> bool:
+    """Whether the labels of an object fit `key=value,other!=value`."""
+    labels = item["metadata"].get("labels", {})
+    for part in filter(None, selector.split(",")):
+        key, negated, value = re.fullmatch(r"([^=!]+)(!?)=(.*)", part).groups()  # type: ignore[union-attr]
+        if (labels.get(key) == value) == bool(negated):
+            return False
+    return True
+
+
+def apply(text: str, objects: dict[str, Any], selector: str = "") -> None:
+    """Store every selected object of a document; objects in a namespace that does not exist are refused."""
     import yaml
 
     for document in yaml.load_all(text, yaml.CSafeLoader):
         for item in document["items"] if document and document["kind"] == "List" else [document] if document else []:
+            if not selected(item, selector):
+                continue
             namespace = item["metadata"].get("namespace", "default")
             if item["kind"].lower() not in CLUSTER_SCOPED and key_of("namespace", "", namespace) not in objects:
                 stop(f'namespaces "{namespace}" not found')
@@ -132,6 +144,7 @@ def main() -> None:
     parser.add_argument("-n", "--namespace", default="default")
     parser.add_argument("-o", "--output", default="")
     parser.add_argument("-f", "--filename", default="")
+    parser.add_argument("-l", "--selector", default="")
     parser.add_argument("words", nargs="+")
     options = parser.parse_intermixed_args(arguments)
     verb, *words = options.words
@@ -149,7 +162,8 @@ def main() -> None:
         on_stub(folder / Path(words[0]).name)
         raise SystemExit(subprocess.run([*real, str(folder / Path(words[0]).name)], check=False).returncode)
     if verb == "apply":
-        apply(sys.stdin.read() if options.filename == "-" else Path(options.filename).read_text(), objects)
+        apply(sys.stdin.read() if options.filename == "-" else Path(options.filename).read_text(), objects,
+              options.selector)
     elif verb == "create":
         data = dict(item.split("=", 1) for item in options.from_literal)
         metadata = {"name": words[1], "namespace": options.namespace}

@@ -63,6 +63,18 @@ def test_one_run_makes_namespaces_secrets_and_kfp(bootstrapped: Cluster) -> None
     assert "manifests/namespaces.yaml" in applied[0]
 
 
+def test_a_namespace_that_is_somebody_elses_keeps_its_pod_security(cluster: Cluster) -> None:
+    theirs = {"kind": "Namespace", "metadata": {"name": "monitoring", "labels": {
+        "pod-security.kubernetes.io/enforce": "restricted",
+    }}}
+    cluster.put(theirs)
+    output = bootstrap(cluster)
+
+    assert "namespace monitoring exists and is not ours: left as it is" in output
+    assert cluster.objects["namespace//monitoring"] == theirs
+    assert {"namespace//bikeshare", "namespace//kubeflow"} <= set(cluster.objects)
+
+
 def test_definitions_are_established_before_what_they_define(bootstrapped: Cluster) -> None:
     cluster = bootstrapped
     order = [call.split()[0] for call in cluster.calls if "crds-" in call or "stack-" in call or "wait" in call]
