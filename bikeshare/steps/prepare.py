@@ -71,7 +71,8 @@ def prepare(
 
     Raises:
         Conflict: another training runs.
-        BatchRejected: a recent day was refused, now or within `hold`; it is in quarantine and people were told.
+        BatchRejected: there is a champion, and a recent day was refused, now or within `hold`; it is in quarantine
+            and people were told.
         DataError: no observations in the window.
     """
     ports.rollouts.serving_version()
@@ -79,7 +80,8 @@ def prepare(
     progress("judging landed days")
     ingested = process_new(ports.store, ports.records, ports.notifier, now, policy)
     held = holding(ports.store, now, now - hold)
-    if held:
+    # A first history always has odd days, and there is nothing yet that a stop would protect.
+    if held and ports.registry.version_of("champion") is not None:
         until = datetime.fromisoformat(held[-1].get("at", now.isoformat())) + hold
         raise BatchRejected(
             f"{', '.join(note['day'] for note in held)} refused: {held[-1]['reason'] or ingested.reason}; nothing is "
@@ -88,7 +90,7 @@ def prepare(
         )
     refused = ingested.quarantined_days
     if refused:
-        progress(f"training goes on without {len(refused)} old days that were refused: {ingested.reason}")
+        progress(f"training goes on without {len(refused)} days that were refused: {ingested.reason}")
     labelled_until = now.replace(minute=0, second=0, microsecond=0) - LABEL_DELAY + timedelta(hours=1)
     end = labelled_until if window_end is None else min(window_end, labelled_until)
     observations = ports.records.observations(end - WINDOW if window_start is None else window_start, end)

@@ -29,8 +29,12 @@ WALL = datetime(2026, 1, 1)
 
 @pytest.fixture
 def ports(tmp_path: Path) -> Ports:
+    registry = MemoryRegistry(tmp_path)
+    (tmp_path / "artifact").mkdir()
+    run = registry.log_run(run_name="first", params={}, metrics={}, tags={})
+    registry.set_alias("champion", registry.register(run, tmp_path / "artifact", {}))
     return Ports(
-        clock=FixedClock(NOW), store=MemoryStore(), records=MemoryRecords(), registry=MemoryRegistry(tmp_path),
+        clock=FixedClock(NOW), store=MemoryStore(), records=MemoryRecords(), registry=registry,
         runs=MemoryRuns(), notifier=MemoryNotifier(), rollouts=MemoryRollouts(), reporter=MemoryReporter(),
         telemetry=MemoryTelemetry(),
     )
@@ -89,7 +93,7 @@ def test_a_recent_refused_day_stops_the_training_an_old_one_is_left_out(ports: P
     said: list[str] = []
     made = prepare(ports, run_key="k", now=NOW, wall_now=WALL, progress=said.append)
     assert "2012-05-12" not in set(made.observations["timestamp"].dt.date.astype(str))
-    assert any("without 1 old days" in line for line in said)
+    assert any("without 1 days" in line for line in said)
 
     land(ports.store, broken_june(spring))
     with pytest.raises(BatchRejected, match="2012-06-01 refused"):
@@ -112,6 +116,17 @@ def test_a_day_that_the_monitor_refused_first_stops_the_training_as_well(ports: 
         prepare(ports, run_key="k", now=looked + timedelta(hours=24), wall_now=WALL, hold=timedelta(hours=48))
     made = prepare(ports, run_key="k", now=looked + timedelta(hours=24), wall_now=WALL)
     assert "2012-06-01" not in set(made.observations["timestamp"].dt.date.astype(str))
+
+
+def test_the_first_training_is_not_stopped_by_an_odd_day(ports: Ports, spring: pd.DataFrame) -> None:
+    ports.registry.delete_alias("champion")
+    land(ports.store, spring)
+    land(ports.store, broken_june(spring))
+
+    made = prepare(ports, run_key="k", now=datetime(2012, 6, 9), wall_now=WALL)
+    assert "2012-06-01" not in set(made.observations["timestamp"].dt.date.astype(str))
+    assert isinstance(ports.notifier, MemoryNotifier)
+    assert [alert.kind for alert in ports.notifier.sent] == ["data_rejected"]
 
 
 def test_a_dismissed_day_holds_nothing_back_and_stays_in_quarantine(ports: Ports, spring: pd.DataFrame) -> None:
