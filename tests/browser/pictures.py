@@ -48,6 +48,10 @@ def at_the_moment_of_drift(play: Path, home: Path) -> datetime:
         open_runs = records.execute("select run_key from intents where created_at = ?", (found[0],)).fetchall()
     for (run_key,) in open_runs:
         (home / "store" / outcome_key(run_key)).unlink(missing_ok=True)
+    with sqlite3.connect(home / "mlflow.db") as registry:
+        registry.execute(
+            "delete from model_version_tags where key = 'rolled_back_at' and value > ?", (moment.isoformat(),)
+        )
     (home / "clock.txt").write_text(moment.isoformat(), encoding="utf-8")
     return moment
 
