@@ -42,8 +42,7 @@ def test_colder_weather_promises_fewer_bikes(app: App, visit: Open) -> None:
     def bikes(celsius: str) -> int:
         page.get_by_label("Temperature, °C").fill(celsius)
         page.get_by_role("button", name="Forecast").click()
-        expect(page.locator("#say b")).to_be_visible()
-        page.wait_for_load_state("networkidle")
+        expect(page.locator("#say[aria-busy=false] b")).to_be_visible()
         return int(page.locator("#say b").inner_text().split()[0].replace(",", ""))
 
     assert bikes("20") > bikes("-5")
