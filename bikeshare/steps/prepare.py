@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 
 import pandas as pd
 
+from bikeshare.core.monitor_facts import RetrainingPolicy
 from bikeshare.core.observations import data_hash
 from bikeshare.core.tolerances import ValidationPolicy
 from bikeshare.errors import BatchRejected, DataError
@@ -50,7 +51,7 @@ def prepare(
     window_start: datetime | None = None,
     window_end: datetime | None = None,
     policy: ValidationPolicy | None = None,
-    hold: timedelta = timedelta(hours=24),
+    hold: timedelta = timedelta(hours=RetrainingPolicy.hold_hours),
     progress: Progress = quiet,
 ) -> Prepared:
     """Take the lease, judge landed days and collect the labelled observations.

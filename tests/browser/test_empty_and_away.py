@@ -1,6 +1,8 @@
 """The first day, and days on which something is away: every page says what is missing and what to do."""
 
 import shutil
+import sqlite3
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,29 @@ def test_without_a_key_nobody_rolls_back_from_here(damaged: App, visit: Open) ->
 
     expect(page.locator("[data-testid=stMain]")).to_contain_text("BIKESHARE_API_KEY")
     expect(page.get_by_role("button", name="Roll back to version")).to_have_count(0)
+
+
+def test_live_quality_of_a_span_in_which_nothing_was_served(
+    play: Path, root: Path, visit: Open, tmp_path: Path
+) -> None:
+    """Only the days before it, which its first averages read, hold answers."""
+    home = tmp_path / "home"
+    shutil.copytree(play, home)
+    with sqlite3.connect(home / "records.db") as records:
+        (last,) = records.execute("select max(timestamp) from observations").fetchone()
+        later = datetime.fromisoformat(last).replace(hour=12) + timedelta(days=17)
+        records.execute(
+            "update observations set timestamp = ? where timestamp = (select min(timestamp) from observations)",
+            (later.isoformat(" ", "microseconds"),),
+        )
+    (home / "clock.txt").write_text((later + timedelta(days=1)).isoformat(), encoding="utf-8")
+    with dashboard(root, home, clock=clock(home), predictor_url=f"http://127.0.0.1:{free_port()}") as app:
+        page = visit(app, "quality")
+        expect(page.locator(".panel", has_text="On the same hours")).to_be_visible()
+        page.get_by_text("2 weeks", exact=True).click()
+
+        expect(page.locator("[data-testid=stMain]")).to_contain_text("No answer has met its truth yet")
+        expect(page.locator("[data-testid=stMain]")).not_to_contain_text("Live quality cannot be shown")
 
 
 def test_live_quality_does_without_the_first_model(

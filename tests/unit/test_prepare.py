@@ -11,7 +11,7 @@ from bikeshare.errors import BatchRejected, Conflict, DataError, NotFound, Unava
 from bikeshare.ports import Ports
 from bikeshare.steps.ingest import process_new
 from bikeshare.steps.landing import land
-from bikeshare.steps.prepare import prepare
+from bikeshare.steps.prepare import WINDOW, prepare
 from bikeshare.steps.quarantine import dismiss, quarantined_days
 from tests.fakes.clock import FixedClock
 from tests.fakes.notifier import MemoryNotifier
@@ -85,6 +85,12 @@ def test_the_newest_two_years_and_some_weeks_are_trained_on_unless_a_run_says_ot
     everything = prepare(ports, run_key="k", now=NOW, wall_now=WALL, window_start=datetime(2000, 1, 1))
     assert made.window == (datetime(2010, 5, 4), datetime(2012, 5, 31, 1))
     assert everything.window[0] == datetime(2009, 5, 5)
+
+
+def test_people_are_told_the_length_of_that_window(root: Path) -> None:
+    words = f"{WINDOW.days} days"
+    assert words in (root / "pipelines" / "README.md").read_text()
+    assert words in (root / "bikeshare" / "commands" / "pipeline.py").read_text()
 
 
 def test_a_recent_refused_day_stops_the_training_an_old_one_is_left_out(ports: Ports, spring: pd.DataFrame) -> None:

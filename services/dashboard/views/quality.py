@@ -35,18 +35,19 @@ def show() -> None:
                                           label_visibility="collapsed")]
         # The first point of a seven-day average needs the six days before it.
         days = data.days_with_labels(world, span + WINDOW_DAYS - 1)
+        shown = days[-span:]
         hours = _compared(world, tuple(days)) if days else None
-        if hours is None or hours.empty:
+        inside = None if hours is None else hours[hours["timestamp"].dt.date >= shown[0]]
+        if hours is None or inside is None or inside.empty:
             frame.nothing(
                 "No answer has met its truth yet",
                 "Truth lands about a day after a prediction. Send requests to the live API and deliver the observed "
                 "hours (`bikeshare data import`), or play the demo: `make up`.",
             )
             return
-        shown = days[-span:]
-        _records(hours[hours["timestamp"].dt.date >= shown[0]])
-        last = hours["timestamp"].max().date()
-        recent = hours[hours["timestamp"].dt.date > last - timedelta(days=7)]
+        _records(inside)
+        last = inside["timestamp"].max().date()
+        recent = inside[inside["timestamp"].dt.date > last - timedelta(days=7)]
         frame.chart("Predicted against actual, last 7 days, bikes per hour", hours_figure(recent))
         served = [day for day in shown if day >= hours["timestamp"].min().date()]
         _rolling(world, hours, served)
